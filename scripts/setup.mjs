@@ -1,0 +1,54 @@
+// Set-up that every command of the README does by itself: dependencies and the build, each only when it is stale.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+const stamp = join(root, 'dist', '.built');
+
+function newest(path) {
+  if (!existsSync(path)) return 0;
+  const stat = statSync(path);
+  if (!stat.isDirectory()) return stat.mtimeMs;
+  return Math.max(0, ...readdirSync(path).map((name) => newest(join(path, name))));
+}
+
+function modified(path) {
+  return existsSync(path) ? statSync(path).mtimeMs : 0;
+}
+
+function run(what, command, args) {
+  process.stderr.write(`bzelf: ${what} ...\n`);
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    cwd: root,
+    encoding: 'utf8',
+    env: { ...process.env, NO_COLOR: '1' },
+  });
+  if (status !== 0) {
+    process.stderr.write(`${stdout ?? ''}${stderr ?? ''}`);
+    process.stderr.write(`bzelf: ${command} ${args.join(' ')} failed${error ? `: ${error.message}` : ''}\n`);
+    process.exit(3);
+  }
+}
+
+/** Installs the dependencies and builds dist/, if they are missing or older than what they come from. */
+export function ensureSetup() {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major < 20 || (major === 20 && minor < 19)) {
+    process.stderr.write(`bzelf: Node 20.19 or newer is needed, this is ${process.versions.node}\n`);
+    process.exit(3);
+  }
+  // npm leaves this file behind when an installation is complete.
+  if (modified(join(root, 'node_modules', '.package-lock.json')) < modified(join(root, 'package-lock.json'))) {
+    run('installing dependencies', 'npm', ['ci', '--no-audit', '--no-fund']);
+  }
+  const sources = ['src', 'guest/built', 'package.json', 'tsdown.config.ts'].map((path) => newest(join(root, path)));
+  if (modified(stamp) < Math.max(...sources)) {
+    run('building', process.execPath, [join(root, 'node_modules/tsdown/dist/run.mjs')]);
+    mkdirSync(dirname(stamp), { recursive: true });
+    writeFileSync(stamp, '');
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) ensureSetup();
