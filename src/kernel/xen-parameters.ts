@@ -259,6 +259,20 @@ interface Draft {
   unknownFeature: string | null;
 }
 
+function newDraft(): Draft {
+  return {
+    notes: 0,
+    foundNotes: false,
+    supported: 0,
+    required: 0,
+    supportedFeaturesNote: false,
+    numbers: new Map(),
+    strings: new Map(),
+    phys32Reloc: null,
+    unknownFeature: null,
+  };
+}
+
 /** Returns the first unknown required feature, or null. */
 function parseFeatures(text: string, draft: Draft): string | null {
   for (let at = 0; at < text.length;) {
@@ -388,17 +402,7 @@ function paeMode(text: string | undefined, legacy: boolean): XenPae {
  */
 export function readXenParameters(bytes: Uint8Array, hvm: boolean): XenParameters {
   const elf = new LibElf(bytes);
-  const draft: Draft = {
-    notes: 0,
-    foundNotes: false,
-    supported: 0,
-    required: 0,
-    supportedFeaturesNote: false,
-    numbers: new Map(),
-    strings: new Map(),
-    phys32Reloc: null,
-    unknownFeature: null,
-  };
+  const draft = newDraft();
   const machine = Number(elf.field(0n, [18, 2], [18, 2]));
   const refusals: XenRefusal[] = [];
   const refuse = (kind: XenRefusalKind, says: string, field: string): void => {
