@@ -61,6 +61,20 @@ export type XenRefusalKind =
   | 'bounds'
   | 'p2m-bounds';
 
+/** The verification rule behind each refusal. */
+export const XEN_REFUSAL_RULES: Readonly<Record<XenRefusalKind, string>> = {
+  'not-elf': 'elf.magic',
+  'phdr-overflow': 'elf.phdr-table',
+  'shdr-overflow': 'elf.shdr-table',
+  'feature-unknown': 'notes.xen-feature-known',
+  'no-notes': 'notes.present',
+  loader: 'notes.xen-loader',
+  version: 'notes.xen-version',
+  'paddr-offset-without-virt-base': 'notes.xen-paddr-offset',
+  bounds: 'notes.xen-bounds',
+  'p2m-bounds': 'notes.xen-p2m',
+};
+
 export interface XenRefusal {
   readonly kind: XenRefusalKind;
   /** Xen's own words. */
@@ -405,6 +419,7 @@ export function readXenParameters(bytes: Uint8Array, hvm: boolean): XenParameter
   const draft = newDraft();
   const machine = Number(elf.field(0n, [18, 2], [18, 2]));
   const refusals: XenRefusal[] = [];
+  const stopped = (): boolean => draft.unknownFeature !== null;
   const refuse = (kind: XenRefusalKind, says: string, field: string): void => {
     refusals.push({ kind, says, field });
   };
@@ -444,18 +459,18 @@ export function readXenParameters(bytes: Uint8Array, hvm: boolean): XenParameter
       if (phdr.align > palign) palign = phdr.align;
     }
     for (const phdr of programHeaders(elf)) {
-      if (phdr.type !== PT_NOTE || phdr.offset === 0n || draft.unknownFeature !== null) continue;
+      if (phdr.type !== PT_NOTE || phdr.offset === 0n || stopped()) continue;
       found += parseNotes(elf, draft, phdr.offset, phdr.offset + phdr.filesz);
       if (found > 0) source = 'PT_NOTE';
     }
-    if (found === 0 && draft.unknownFeature === null) {
+    if (found === 0 && !stopped()) {
       for (const shdr of sectionHeaders(elf)) {
-        if (shdr.type !== SHT_NOTE || draft.unknownFeature !== null) continue;
+        if (shdr.type !== SHT_NOTE || stopped()) continue;
         found += parseNotes(elf, draft, shdr.offset, shdr.offset + shdr.size);
         if (found > 0) source = 'SHT_NOTE';
       }
     }
-    if (found === 0 && !hvm && draft.unknownFeature === null) {
+    if (found === 0 && !hvm && !stopped()) {
       const shoff = elf.field(0n, [32, 4], [40, 8]);
       const entsize = elf.field(0n, [46, 2], [58, 2]);
       const strings = shoff + entsize * elf.field(0n, [50, 2], [62, 2]);
