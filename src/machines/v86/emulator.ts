@@ -1,0 +1,69 @@
+/** Makes an emulated PC that stands still. */
+import { BootImageError } from '../../bytes/error.js';
+import { hex } from '../../bytes/numbers.js';
+import type { V86Constructor, V86Emulator } from './internals.js';
+import { landingDisk } from './landing.js';
+
+/** What v86 is made of; files are read outside (node.ts for Node), so that this also runs in browsers. */
+export interface V86Parts {
+  /** The class V86 of libv86.mjs. */
+  readonly V86: V86Constructor;
+  /** v86.wasm. */
+  readonly wasm: WebAssembly.Module;
+}
+
+export interface V86Bios {
+  /** SeaBIOS as built for QEMU (bios.bin). */
+  readonly bios: Uint8Array;
+  /** Without it the guest has no VGA text console. */
+  readonly vgaBios: Uint8Array | null;
+}
+
+/** v86 keeps guest memory below 2 GiB, in steps of 128 KiB. */
+const MEMORY_LIMIT = 2n ** 31n - 2n ** 17n;
+
+/** A fresh ArrayBuffer, which v86 wants for its files. */
+function ownBuffer(bytes: Uint8Array): { readonly buffer: ArrayBuffer } {
+  return { buffer: new Uint8Array(bytes).buffer };
+}
+
+/**
+ * @param memory bytes of guest RAM, a multiple of 128 KiB or rounded up to one.
+ * @param firmware null for a PC without a BIOS; else it will start the boot sector of landing.ts.
+ * @throws BootImageError `does-not-fit`, `machine-failed`
+ */
+export async function createEmulator(parts: V86Parts, memory: bigint, firmware: V86Bios | null): Promise<V86Emulator> {
+  if (memory > MEMORY_LIMIT) {
+    throw new BootImageError(
+      'does-not-fit',
+      `v86 has at most ${hex(MEMORY_LIMIT)} bytes of memory, not ${hex(memory)}`,
+      {
+        field: 'memory',
+        hint: 'use --memory 2047M or less, or --machine qemu',
+      },
+    );
+  }
+  return new Promise((resolve, reject) => {
+    const emulator = new parts.V86({
+      wasm_fn: async (imports) => {
+        try {
+          return (await WebAssembly.instantiate(parts.wasm, { ...imports })).exports;
+        } catch (error) {
+          const reason = error instanceof Error ? error.message : String(error);
+          reject(new BootImageError('machine-failed', `v86 did not start: ${reason}`, { cause: error }));
+          // v86 waits for ever: a rejection here would reach nobody who handles it.
+          return new Promise<never>(() => undefined);
+        }
+      },
+      memory_size: Number(memory),
+      autostart: false,
+      disable_keyboard: true,
+      disable_mouse: true,
+      disable_speaker: true,
+      net_device: { type: 'none' },
+      ...(firmware === null ? {} : { bios: ownBuffer(firmware.bios), hda: { buffer: landingDisk() } }),
+      ...(firmware?.vgaBios ? { vga_bios: ownBuffer(firmware.vgaBios) } : {}),
+    });
+    emulator.add_listener('emulator-ready', () => resolve(emulator));
+  });
+}
