@@ -26,6 +26,8 @@ export interface Guest {
   stop(): Promise<void>;
   /** Instructions that the guest has executed, where the machine can tell. */
   instructions?(): number;
+  /** The lines of the guest's text screen, where the machine has one. */
+  screen?(): readonly string[];
 }
 
 /** Milliseconds on the host, as `--timing` prints them. */

@@ -66,6 +66,8 @@ export interface V86Emulator {
   readonly v86: V86Loop;
   add_listener(event: 'emulator-ready' | 'cpu-event-halt', listener: () => void): void;
   add_listener(event: 'serial0-output-byte', listener: (byte: number) => void): void;
+  /** Where no page shows the screen, this keeps its text: one string for each line. */
+  readonly screen_adapter: { get_text_screen(): string[] };
   serial_send_bytes(serial: number, bytes: Uint8Array): void;
   destroy(): Promise<void>;
 }

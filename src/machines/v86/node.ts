@@ -10,10 +10,11 @@ import { createV86Machine, type V86Bios, type V86Parts } from './v86-machine.js'
 /** Where Debian's package seabios and others put SeaBIOS as built for QEMU. */
 const BIOS_DIRECTORIES = ['/usr/share/seabios', '/usr/share/qemu', '/usr/local/share/qemu'];
 const BIOS_FILE = 'bios.bin';
-const VGA_BIOS_FILE = 'vgabios.bin';
+/** The VGA BIOS for the display that v86 emulates, Bochs' as in QEMU's "std". */
+const VGA_BIOS_FILE = 'vgabios-stdvga.bin';
 
 export interface NodeV86Options {
-  /** A BIOS file; a vgabios.bin beside it is used too. Absent: looked for where packages put it. */
+  /** A BIOS file; a vgabios-stdvga.bin beside it is used too. Absent: looked for where packages put it. */
   readonly bios?: string;
 }
 

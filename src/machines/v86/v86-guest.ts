@@ -101,6 +101,10 @@ export class V86Guest implements Guest {
     return this.#counted;
   }
 
+  screen(): readonly string[] {
+    return this.#emulator.screen_adapter.get_text_screen().map((line) => line.trimEnd());
+  }
+
   async stop(): Promise<void> {
     await this.#finish({ end: 'stopped', reason: '' });
     await this.exited;
@@ -145,6 +149,7 @@ export class V86Guest implements Guest {
     const bytes = Uint8Array.from(this.#output);
     this.#output = [];
     this.#words.add(bytes);
+    if (this.#words.initDiedPoweringDown) this.#cause ??= 'halt';
     this.#options.onConsole(bytes);
   }
 
