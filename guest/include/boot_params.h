@@ -102,6 +102,33 @@ struct boot_e820_entry {
 	uint32_t type;
 } __attribute__((packed));
 
+struct efi_info {
+	uint32_t efi_loader_signature;
+	uint32_t efi_systab;
+	uint32_t efi_memdesc_size;
+	uint32_t efi_memdesc_version;
+	uint32_t efi_memmap;
+	uint32_t efi_memmap_size;
+	uint32_t efi_systab_hi;
+	uint32_t efi_memmap_hi;
+} __attribute__((packed));
+
+/* Elements of the list that hdr.setup_data begins; setup_indirect is the content of one of type SETUP_INDIRECT. */
+struct setup_data {
+	uint64_t next;
+	uint32_t type;
+	uint32_t len;
+} __attribute__((packed));
+
+#define SETUP_INDIRECT 0x80000000u
+
+struct setup_indirect {
+	uint32_t type;
+	uint32_t reserved;
+	uint64_t len;
+	uint64_t addr;
+} __attribute__((packed));
+
 struct boot_params {
 	struct screen_info screen_info;
 	uint8_t apm_bios_info[0x14];
@@ -119,7 +146,7 @@ struct boot_params {
 	uint8_t pad_0cc[0x13c - 0x0cc];
 	uint32_t cc_blob_address;
 	uint8_t edid_info[0x80];
-	uint8_t efi_info[0x20];
+	struct efi_info efi_info;
 	uint32_t alt_mem_k;
 	uint32_t scratch;
 	uint8_t e820_entries;

@@ -1,0 +1,142 @@
+/*
+ * Unaligned loads and stores, and copying in the widest steps that the processor is known to have.
+ */
+#pragma once
+
+#include <stdint.h>
+#include <stddef.h>
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+typedef uint16_t __attribute__((aligned(1), may_alias)) le16;
+typedef uint32_t __attribute__((aligned(1), may_alias)) le32;
+typedef uint64_t __attribute__((aligned(1), may_alias)) le64;
+
+static inline uint16_t load16(const uint8_t *p)
+{
+	return *(const le16 *)p;
+}
+
+static inline uint32_t load32(const uint8_t *p)
+{
+	return *(const le32 *)p;
+}
+
+static inline uint64_t load64(const uint8_t *p)
+{
+	return *(const le64 *)p;
+}
+
+/* Sixteen bytes: one SSE register, which every 64-bit processor has, or four words. */
+#ifdef __x86_64__
+typedef long long __attribute__((vector_size(16), aligned(1), may_alias)) wide;
+static inline void copy16(uint8_t *to, const uint8_t *from)
+{
+	*(wide *)to = *(const wide *)from;
+}
+static inline void copy8(uint8_t *to, const uint8_t *from)
+{
+	*(le64 *)to = *(const le64 *)from;
+}
+#else
+static inline void copy8(uint8_t *to, const uint8_t *from)
+{
+	uint32_t a = load32(from), b = load32(from + 4);
+
+	*(le32 *)to = a;
+	*(le32 *)(to + 4) = b;
+}
+static inline void copy16(uint8_t *to, const uint8_t *from)
+{
+	copy8(to, from);
+	copy8(to + 8, from + 8);
+}
+#endif
+
+/* Fills [to, end) from `from`, 16 bytes or more below or anywhere above; writes up to 31 bytes too many. */
+static inline void copy_wide(uint8_t *to, const uint8_t *from, const uint8_t *end)
+{
+	do {
+		copy16(to, from);
+		copy16(to + 16, from + 16);
+		to += 32;
+		from += 32;
+	} while (to < end);
+}
+
+/* Fills [to, end) from `distance` before, repeating what lies between; writes up to 47 bytes too many. */
+static inline void copy_match(uint8_t *to, size_t distance, const uint8_t *end)
+{
+	const uint8_t *from = to - distance;
+
+	if (unlikely(distance < 16)) {
+		if (distance < 8) {
+			size_t period = distance;
+
+			for (unsigned i = 0; i < 8; i++)
+				to[i] = from[i];
+			while (distance < 8)
+				distance += period;
+			copy8(to + 8, to + 8 - distance);
+		} else {
+			copy8(to, from);
+			copy8(to + 8, from + 8);
+		}
+		/* Sixteen bytes on, the same text also begins sixteen bytes back or more. */
+		from = to + 16 - 2 * distance;
+		to += 16;
+	}
+	copy_wide(to, from, end);
+}
+
+/* Whole strings: forwards, for targets below or apart from their source; backwards; and fill with a byte. */
+static inline void copy_forwards(void *to, const void *from, size_t n)
+{
+	size_t words = n / sizeof(long), rest = n % sizeof(long);
+
+#ifdef __x86_64__
+	__asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
+#else
+	__asm__ volatile("rep movsl" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
+#endif
+	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(rest) : : "memory");
+}
+
+static inline void copy_backwards(void *to, const void *from, size_t n)
+{
+	size_t words = n / sizeof(long), rest = n % sizeof(long);
+	uint8_t *to_last = (uint8_t *)to + n - 1;
+	const uint8_t *from_last = (const uint8_t *)from + n - 1;
+
+	__asm__ volatile("std; rep movsb" : "+D"(to_last), "+S"(from_last), "+c"(rest) : : "memory");
+	to_last -= sizeof(long) - 1;
+	from_last -= sizeof(long) - 1;
+#ifdef __x86_64__
+	__asm__ volatile("rep movsq; cld" : "+D"(to_last), "+S"(from_last), "+c"(words) : : "memory");
+#else
+	__asm__ volatile("rep movsl; cld" : "+D"(to_last), "+S"(from_last), "+c"(words) : : "memory");
+#endif
+}
+
+static inline void move_bytes(uint8_t *to, const uint8_t *from, size_t n)
+{
+	if (to == from)
+		return;
+	if (to < from || to >= from + n)
+		copy_forwards(to, from, n);
+	else
+		copy_backwards(to, from, n);
+}
+
+static inline void fill_zero(void *to, size_t n)
+{
+	size_t words = n / sizeof(long), rest = n % sizeof(long);
+
+#ifdef __x86_64__
+	__asm__ volatile("rep stosq" : "+D"(to), "+c"(words) : "a"(0) : "memory");
+#else
+	__asm__ volatile("rep stosl" : "+D"(to), "+c"(words) : "a"(0) : "memory");
+#endif
+	__asm__ volatile("rep stosb" : "+D"(to), "+c"(rest) : "a"(0) : "memory");
+}
