@@ -1,0 +1,150 @@
+/** The kernel stage's own work: vmlinux into memory, by its program headers. */
+import { BootImageError } from '../bytes/error.js';
+import { alignUp, hex } from '../bytes/numbers.js';
+import { subtractRanges } from '../bytes/ranges.js';
+import {
+  applyRelocations,
+  checkMove,
+  type KernelMove,
+  NO_MOVE,
+  type PlacedSegment,
+  placeKernel,
+} from '../kernel/relocate.js';
+import { LOADFLAGS } from '../bzimage/setup-header.js';
+import { linkedPhysicalBase, linkedPhysicalEnd, type Vmlinux } from '../kernel/vmlinux.js';
+import type { Draft } from './context.js';
+import { chooseMove } from './kaslr.js';
+import type { LoaderHeader } from './loader-header.js';
+import { PAGE_SIZE, type Placement } from './placement.js';
+import type { Region } from './plan.js';
+
+/** What a kernel needs of memory, counted from the lowest p_paddr. */
+export interface KernelExtent {
+  /** LOAD_PHYSICAL_ADDR: where it was linked for. */
+  readonly base: bigint;
+  /** Bytes that have to be RAM and free: its segments, and init_size, which may be more. */
+  readonly size: bigint;
+  /** Unit of physical moves. */
+  readonly alignment: bigint;
+}
+
+const PAGE_2M = 0x200000n;
+
+export function kernelExtent(vmlinux: Vmlinux, header: LoaderHeader): KernelExtent {
+  const base = linkedPhysicalBase(vmlinux);
+  const span = linkedPhysicalEnd(vmlinux) - base;
+  const initSize = header.big('init_size');
+  const announced = header.big('kernel_alignment');
+  // startup_64 refuses anything but a multiple of 2 MiB.
+  const least = vmlinux.bits === 64 ? PAGE_2M : PAGE_SIZE;
+  const valid = announced > least && (announced & (announced - 1n)) === 0n;
+  return { base, size: alignUp(span > initSize ? span : initSize, PAGE_SIZE), alignment: valid ? announced : least };
+}
+
+/** Why this kernel stays where it was linked; null if it may be moved physically. */
+function whyFixed(vmlinux: Vmlinux, header: LoaderHeader): string | null {
+  if (!header.relocatable) return 'the kernel is not relocatable (relocatable_kernel is 0)';
+  if (vmlinux.bits === 32 && vmlinux.relocations === null) return 'the kernel brings no relocations';
+  return null;
+}
+
+/** KERNEL_IMAGE_SIZE of a 32-bit kernel: what its first page tables map. */
+export const KERNEL_IMAGE_SIZE_32 = 512n << 20n;
+
+/** Where the kernel goes if nothing else is asked for: where it was linked, else as low as it may. */
+function defaultPlace(placement: Placement, vmlinux: Vmlinux, extent: KernelExtent, fixed: string | null): bigint {
+  const { base, size } = extent;
+  if (fixed !== null || placement.obstacle({ start: base, end: base + size }) === null) return base;
+  const max = vmlinux.bits === 32 ? KERNEL_IMAGE_SIZE_32 : 1n << 64n;
+  return placement.lowest({ ...extent, min: base, max }) ?? base;
+}
+
+function chooseKernelMove(draft: Draft, vmlinux: Vmlinux, extent: KernelExtent, fixed: string | null): KernelMove {
+  const { request } = draft;
+  if (request.at !== undefined) {
+    checkMove(vmlinux, request.at);
+    return request.at;
+  }
+  if (request.kaslr !== undefined) return chooseMove(draft, vmlinux, extent, fixed, request.kaslr.seed);
+  const place = defaultPlace(draft.placement, vmlinux, extent, fixed);
+  if (place === extent.base) return NO_MOVE;
+  draft.remarks.push(`${hex(extent.base)}, where the kernel was linked for, is not free: it goes to ${hex(place)}`);
+  const physicalDelta = place - extent.base;
+  return { physicalDelta, virtualDelta: vmlinux.bits === 32 ? physicalDelta : 0n };
+}
+
+/**
+ * Places the kernel, where the request says, at random, or as close as possible to where it was linked for, and the
+ * initrd. Neither takes the only place of the other: the initrd goes as high as it can while the kernel's default
+ * place is held, and only then does the kernel choose.
+ * @throws BootImageError `does-not-fit`, `overlap`, `not-relocatable`, `bad-argument`
+ */
+export function placeKernelAndInitrd(draft: Draft, vmlinux: Vmlinux, header: LoaderHeader): void {
+  const { placement, request } = draft;
+  const extent = kernelExtent(vmlinux, header);
+  const fixed = whyFixed(vmlinux, header);
+  const held =
+    request.at === undefined ? defaultPlace(placement, vmlinux, extent, fixed) : extent.base + request.at.physicalDelta;
+  const hint = fixed === null ? 'give the guest more memory' : `${fixed}: it can run nowhere else`;
+  placement.claim(held, extent.size, 'the kernel with its init_size', hint);
+  draft.addInitrd(header.initrdLimit, vmlinux.bits === 64 && header.above4G);
+  placement.release(held);
+  const move = chooseKernelMove(draft, vmlinux, extent, fixed);
+  placement.claim(extent.base + move.physicalDelta, extent.size, 'the kernel with its init_size', hint);
+  addKernel(draft, vmlinux, move);
+  const { KASLR_FLAG } = LOADFLAGS;
+  if (draft.facts.kaslr === undefined) header.setLoadflags(0, KASLR_FLAG);
+  else header.setLoadflags(KASLR_FLAG, 0);
+}
+
+function flagText(flags: number): string {
+  return [flags & 4 ? 'r' : '-', flags & 2 ? 'w' : '-', flags & 1 ? 'x' : '-'].join('');
+}
+
+/** Relocates vmlinux itself, so that no copy is needed. */
+function consumeKernel(vmlinux: Vmlinux, move: KernelMove): PlacedSegment[] {
+  const placed = vmlinux.segments.map((segment) => ({
+    segment,
+    address: segment.paddr + move.physicalDelta,
+    bytes: vmlinux.elfBytes.subarray(segment.offset, segment.offset + segment.filesz),
+    memsz: segment.memsz,
+  }));
+  const pieces = placed.map(({ segment, bytes }) => ({ paddr: segment.paddr, bytes }));
+  applyRelocations(vmlinux, pieces, move.virtualDelta);
+  return placed;
+}
+
+/**
+ * The regions of a placed kernel: its segments, cleared up to p_memsz, and the gaps between them, cleared too.
+ * With `consumeKernel` relocations are applied to vmlinux itself.
+ */
+function addKernel(draft: Draft, vmlinux: Vmlinux, move: KernelMove): void {
+  const inPlace = draft.request.consumeKernel === true && move.virtualDelta !== 0n;
+  const placed = inPlace ? consumeKernel(vmlinux, move) : placeKernel(vmlinux, move);
+  for (const { segment, address, bytes, memsz } of placed) {
+    draft.add({
+      address,
+      size: memsz,
+      ...(bytes.length === 0 ? {} : { bytes }),
+      purpose: bytes.length === 0 ? 'bss' : 'kernel',
+      label: `segment ${segment.index} (${flagText(segment.flags)})`,
+    });
+  }
+  const base = linkedPhysicalBase(vmlinux) + move.physicalDelta;
+  const end = linkedPhysicalEnd(vmlinux) + move.physicalDelta;
+  const covered = placed.map(({ address, memsz }) => ({ start: address, end: address + BigInt(memsz) }));
+  for (const gap of subtractRanges({ start: base, end }, covered)) {
+    draft.add(gapRegion(gap.start, gap.end));
+  }
+  draft.facts.kernelBase = base;
+  draft.facts.physicalDelta = move.physicalDelta;
+  draft.facts.virtualDelta = move.virtualDelta;
+}
+
+function gapRegion(start: bigint, end: bigint): Region {
+  const size = Number(end - start);
+  if (!Number.isSafeInteger(size)) {
+    throw new BootImageError('does-not-fit', 'the kernel has a gap that no memory could fill', { field: 'p_paddr' });
+  }
+  return { address: start, size, purpose: 'bss', label: 'gap between segments' };
+}
