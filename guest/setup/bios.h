@@ -1,7 +1,7 @@
 /* Real mode: BIOS calls, memory outside the segment, ports, text. */
 #pragma once
 
-#include <stdint.h>
+#include "io.h"
 
 /* In the order of bios.S: as pusha leaves them, then the segment registers and the flags. */
 struct bios_registers {
@@ -54,18 +54,6 @@ static inline void poke32(uint16_t segment, uint16_t offset, uint32_t value)
 			 :
 			 : "r"(value), "r"(segment), "r"((uint32_t)offset)
 			 : "memory");
-}
-
-static inline uint8_t inb(uint16_t port)
-{
-	uint8_t value;
-	__asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
-	return value;
-}
-
-static inline void outb(uint8_t value, uint16_t port)
-{
-	__asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
 }
 
 /* About a microsecond: a write to the port of the power-on self test. */

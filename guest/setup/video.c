@@ -61,7 +61,8 @@ static void store_mode(int has_font)
 	if (r.ch & 0x20 || (r.ch & 0x1f) > (r.cl & 0x1f))
 		screen->flags |= VIDEO_FLAGS_NOCURSOR;
 
-	screen->orig_video_cols = peek8(BIOS_DATA, COLUMNS);
+	uint8_t columns = peek8(BIOS_DATA, COLUMNS);
+	screen->orig_video_cols = columns ? columns : 80; /* no video BIOS at all */
 	screen->orig_video_lines = has_font ? peek8(BIOS_DATA, LAST_ROW) + 1 : 25;
 	screen->orig_video_points = peek8(BIOS_DATA, FONT_HEIGHT);
 }
