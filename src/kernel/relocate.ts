@@ -1,0 +1,213 @@
+/**
+ * Relocation on the host: what handle_relocations() in arch/x86/boot/compressed/misc.c does in the guest.
+ *
+ * A 64-bit kernel moves twice, independently: its physical place is up to the loader (the kernel computes phys_base when
+ * it starts), and only the move of its virtual addresses goes into the relocations. A 32-bit kernel has one move for both.
+ */
+import { BootImageError } from '../bytes/error.js';
+import { hex } from '../bytes/numbers.js';
+import { linkedPhysicalBase, linkedPhysicalEnd, type KernelSegment, type Vmlinux } from './vmlinux.js';
+
+/** How far a kernel moves from where it was linked for, in bytes; negative moves down. */
+export interface KernelMove {
+  readonly physicalDelta: bigint;
+  /** Equal to `physicalDelta` on 32 bits. */
+  readonly virtualDelta: bigint;
+}
+
+export const NO_MOVE: KernelMove = { physicalDelta: 0n, virtualDelta: 0n };
+
+/** A piece of the kernel in a buffer, to be relocated in place. */
+export interface KernelPiece {
+  /** Physical address that the first byte was linked for (a p_paddr, say). */
+  readonly paddr: bigint;
+  readonly bytes: Uint8Array;
+}
+
+/** A segment, ready to be written into guest memory. */
+export interface PlacedSegment {
+  readonly segment: KernelSegment;
+  /** Guest physical address. */
+  readonly address: bigint;
+  /** The bytes from the file: a view on the ELF file where nothing changes, else a copy. Up to `memsz`, memory is zero. */
+  readonly bytes: Uint8Array;
+  /** Bytes of guest memory. */
+  readonly memsz: number;
+}
+
+/** The 64-bit kernel's part of the address space: __START_KERNEL_map, and 1 GiB with CONFIG_RANDOMIZE_BASE. */
+export const KERNEL_WINDOW_64 = { start: 0xffffffff80000000n, end: 0xffffffffc0000000n } as const;
+const ALIGNMENT_64 = 0x200000n;
+const ALIGNMENT_32 = 0x1000n;
+
+/**
+ * Virtual minus physical address of the kernel's mapping, as linked: __START_KERNEL_map on 64 bits, PAGE_OFFSET on 32
+ * bits. Taken from the lowest segment; the per-CPU segment of older 64-bit SMP kernels has virtual address 0 and does
+ * not belong to it.
+ */
+export function kernelMap(vmlinux: Vmlinux): bigint {
+  const base = linkedPhysicalBase(vmlinux);
+  const lowest = vmlinux.segments.find(({ paddr }) => paddr === base);
+  return lowest === undefined ? 0n : lowest.vaddr - lowest.paddr;
+}
+
+/**
+ * Checks that a kernel can make this move at all: alignment, address space, relocations. Whether there is memory at the
+ * new place is for the plan to say.
+ * @throws BootImageError `not-relocatable` without relocations that the move needs, `bad-argument` for a move that no
+ * kernel could make
+ */
+export function checkMove(vmlinux: Vmlinux, move: KernelMove): void {
+  const { physicalDelta, virtualDelta } = move;
+  const refuse = (field: string, message: string): never => {
+    throw new BootImageError('bad-argument', message, { field, hint: 'choose another address' });
+  };
+  const alignment = vmlinux.bits === 64 ? ALIGNMENT_64 : ALIGNMENT_32;
+  for (const [field, delta] of Object.entries(move) as [string, bigint][]) {
+    if (delta % alignment !== 0n) refuse(field, `a move by ${delta} bytes is no multiple of ${hex(alignment)}`);
+  }
+  const base = linkedPhysicalBase(vmlinux);
+  const end = linkedPhysicalEnd(vmlinux);
+  if (base + physicalDelta < 0n) refuse('physicalDelta', 'the kernel would lie below address 0');
+  if (vmlinux.bits === 32 && physicalDelta !== virtualDelta) {
+    refuse('virtualDelta', 'a 32-bit kernel moves by the same distance in physical and virtual memory');
+  }
+  if (virtualDelta !== 0n) {
+    const window = vmlinux.bits === 64 ? KERNEL_WINDOW_64 : { start: 0n, end: 1n << 32n };
+    const shift = kernelMap(vmlinux) + virtualDelta;
+    if (base + shift < window.start || end + shift > window.end) {
+      refuse('virtualDelta', `the kernel would leave its address space ${hex(window.start)} to ${hex(window.end)}`);
+    }
+    if (vmlinux.relocations === null) {
+      throw new BootImageError('not-relocatable', 'the kernel has no relocations', {
+        field: 'relocations',
+        hint: 'it can only run at the addresses it was linked for (CONFIG_RANDOMIZE_BASE or, on 32 bits, CONFIG_RELOCATABLE is off)',
+      });
+    }
+  }
+}
+
+/** A piece as the relocations address it. The bytes are asked for when the first relocation hits them. */
+interface Target {
+  /** Low 32 bits of the virtual address of the first byte, signed. */
+  readonly start: number;
+  readonly length: number;
+  readonly open: () => Uint8Array;
+  view: DataView | null;
+}
+
+function outside(address: number): BootImageError {
+  return new BootImageError(
+    'relocations-malformed',
+    `a relocation at ${hex(address >>> 0)} lies outside the kernel's segments`,
+    { field: 'relocations', hint: 'the image is damaged' },
+  );
+}
+
+/** The target that holds `width` bytes at `address`, opened. */
+function openTarget(targets: readonly Target[], address: number, width: number): { target: Target; view: DataView } {
+  for (const target of targets) {
+    if ((address - target.start) >>> 0 <= target.length - width) {
+      if (target.view === null) {
+        const bytes = target.open();
+        target.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      }
+      return { target, view: target.view };
+    }
+  }
+  throw outside(address);
+}
+
+const NOWHERE: DataView = new DataView(new ArrayBuffer(0));
+
+// The tables are sorted, so that a target serves thousands of entries in a row.
+function add32(words: Int32Array, targets: readonly Target[], delta: number): void {
+  let view: DataView = NOWHERE;
+  let start = 0;
+  let last = -1;
+  for (const address of words) {
+    let at = (address - start) >>> 0;
+    if (at > last) {
+      const opened = openTarget(targets, address, 4);
+      view = opened.view;
+      start = opened.target.start;
+      last = opened.target.length - 4;
+      at = (address - start) >>> 0;
+    }
+    view.setInt32(at, (view.getInt32(at, true) + delta) | 0, true);
+  }
+}
+
+function add64(words: Int32Array, targets: readonly Target[], deltaLow: number, deltaHigh: number): void {
+  let view: DataView = NOWHERE;
+  let start = 0;
+  let last = -1;
+  for (const address of words) {
+    let at = (address - start) >>> 0;
+    if (at > last) {
+      const opened = openTarget(targets, address, 8);
+      view = opened.view;
+      start = opened.target.start;
+      last = opened.target.length - 8;
+      at = (address - start) >>> 0;
+    }
+    const low = view.getUint32(at, true) + deltaLow;
+    view.setUint32(at, low, true);
+    if (deltaHigh !== 0 || low > 0xffffffff) {
+      view.setInt32(at + 4, (view.getInt32(at + 4, true) + deltaHigh + (low > 0xffffffff ? 1 : 0)) | 0, true);
+    }
+  }
+}
+
+function relocateTargets(vmlinux: Vmlinux, targets: readonly Target[], virtualDelta: bigint): void {
+  const table = vmlinux.relocations;
+  if (table === null || virtualDelta === 0n) return;
+  const low = Number(BigInt.asUintN(32, virtualDelta));
+  add32(table.abs32, targets, low | 0);
+  add32(table.inverse32, targets, -(low | 0) | 0);
+  add64(table.abs64, targets, low, Number(BigInt.asIntN(64, virtualDelta) >> 32n));
+}
+
+function targetOf(vmlinux: Vmlinux, paddr: bigint, length: number, open: () => Uint8Array): Target {
+  const virtual = paddr + kernelMap(vmlinux);
+  const space = vmlinux.bits === 64 ? BigInt.asUintN(64, BigInt.asIntN(32, virtual)) : BigInt.asUintN(32, virtual);
+  // Entries are sign-extended: a piece beyond the reach of 32 bits holds none.
+  return { start: Number(BigInt.asIntN(32, virtual)), length: space === virtual ? length : 0, open, view: null };
+}
+
+/**
+ * Adds the move of the virtual addresses to everything that the relocation table names, in place.
+ *
+ * @param pieces the kernel's bytes; one piece for a flat memory image, or one for each segment
+ * @throws BootImageError `relocations-malformed` for an entry outside the pieces: they are then half relocated;
+ * `not-relocatable`, `bad-argument` as `checkMove`
+ */
+export function applyRelocations(vmlinux: Vmlinux, pieces: readonly KernelPiece[], virtualDelta: bigint): void {
+  checkMove(vmlinux, { physicalDelta: vmlinux.bits === 32 ? virtualDelta : 0n, virtualDelta });
+  relocateTargets(
+    vmlinux,
+    pieces.map(({ paddr, bytes }) => targetOf(vmlinux, paddr, bytes.length, () => bytes)),
+    virtualDelta,
+  );
+}
+
+/**
+ * The kernel's segments where they go in guest memory, relocated. Segments that no relocation touches are views on the
+ * ELF file, the others copies.
+ * @throws BootImageError `not-relocatable`, `bad-argument` as `checkMove`; `relocations-malformed` for an entry outside
+ * the segments
+ */
+export function placeKernel(vmlinux: Vmlinux, move: KernelMove = NO_MOVE): PlacedSegment[] {
+  checkMove(vmlinux, move);
+  const placed = vmlinux.segments.map((segment) => ({
+    segment,
+    address: segment.paddr + move.physicalDelta,
+    bytes: vmlinux.elfBytes.subarray(segment.offset, segment.offset + segment.filesz),
+    memsz: segment.memsz,
+  }));
+  const targets = placed.map((piece) =>
+    targetOf(vmlinux, piece.segment.paddr, piece.segment.filesz, () => (piece.bytes = new Uint8Array(piece.bytes))),
+  );
+  relocateTargets(vmlinux, targets, move.virtualDelta);
+  return placed;
+}
