@@ -31,7 +31,7 @@ const COLOURS = { error: 'red', warning: 'yellow', note: 'gray' } as const;
 function printList(io: CliIo): void {
   if (io.asJson) {
     io.json({
-      rules: RULES.map(({ check: _check, ...rule }) => ({ ...rule, enforced_by: enforcers(rule.id) })),
+      rules: RULES.map(({ check, ...rule }) => ({ ...rule, enforced_by: enforcers(rule.id) })),
       loaders: LOADERS.map(({ id, title, source, enters, routes }) => ({
         id,
         title,
