@@ -14,6 +14,7 @@ static void report_protocol(void)
 
 static void report_registers(void)
 {
+	static const char numbered[][4] = { "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15" };
 	const struct entry_state *s = &entry_state;
 
 	line_hex("reg.", "ip", s->ip);
@@ -26,11 +27,8 @@ static void report_registers(void)
 	line_hex("reg.", "bp", s->bp);
 	line_hex("reg.", "sp", s->sp);
 	if (s->protocol == PROTOCOL_LINUX64 || s->protocol == PROTOCOL_XEN_PV)
-		for (unsigned i = 0; i < 8; i++) {
-			begin_line("reg.r", i < 2 ? (i ? "9" : "8") : "1");
-			print_hex(s->r8_to_r15[i]);
-			end_line();
-		}
+		for (unsigned i = 0; i < 8; i++)
+			line_hex("reg.", numbered[i], s->r8_to_r15[i]);
 	line_hex("reg.", "flags", s->flags);
 	line_hex("reg.", "cs", s->cs);
 	line_hex("reg.", "ds", s->ds);
