@@ -30,9 +30,15 @@ function ownBuffer(bytes: Uint8Array): { readonly buffer: ArrayBuffer } {
 /**
  * @param memory bytes of guest RAM, a multiple of 128 KiB or rounded up to one.
  * @param firmware null for a PC without a BIOS; else it will start the boot sector of landing.ts.
+ * @param note what v86 has to say before it gives up.
  * @throws BootImageError `does-not-fit`, `machine-failed`
  */
-export async function createEmulator(parts: V86Parts, memory: bigint, firmware: V86Bios | null): Promise<V86Emulator> {
+export async function createEmulator(
+  parts: V86Parts,
+  memory: bigint,
+  firmware: V86Bios | null,
+  note: (line: string) => void,
+): Promise<V86Emulator> {
   if (memory > MEMORY_LIMIT) {
     throw new BootImageError(
       'does-not-fit',
@@ -47,7 +53,13 @@ export async function createEmulator(parts: V86Parts, memory: bigint, firmware: 
     const emulator = new parts.V86({
       wasm_fn: async (imports) => {
         try {
-          return (await WebAssembly.instantiate(parts.wasm, { ...imports })).exports;
+          const log = (address: number, length: number): void => {
+            const text = new Uint8Array((instance.exports['memory'] as WebAssembly.Memory).buffer, address, length);
+            note(`v86: ${new TextDecoder().decode(text).replaceAll('\n', ' ')}`);
+          };
+          const env = { ...imports.env, console_log_from_wasm: log };
+          const instance = await WebAssembly.instantiate(parts.wasm, { env });
+          return instance.exports;
         } catch (error) {
           const reason = error instanceof Error ? error.message : String(error);
           reject(new BootImageError('machine-failed', `v86 did not start: ${reason}`, { cause: error }));

@@ -167,7 +167,7 @@ export class V86Guest implements Guest {
       throw new BootImageError('bad-argument', 'a plan with a hook needs onHook', { field: 'onHook' });
     }
     this.#standAt(port, (value) => {
-      onHook(BigInt(value), (address, length) => Promise.resolve(this.#read(address, length)))
+      onHook(BigInt(value), (address, length) => this.#read(address, length))
         .then((plan) => {
           if (this.#ended) return;
           requireSupported(plan);
@@ -181,7 +181,8 @@ export class V86Guest implements Guest {
   }
 
   /** A copy of guest memory. @throws BootImageError `out-of-bounds` */
-  #read(address: bigint, length: number): Uint8Array {
+  // eslint-disable-next-line @typescript-eslint/require-await -- a refusal must reject, not throw
+  async #read(address: bigint, length: number): Promise<Uint8Array> {
     const memory = this.#cpu.mem8;
     if (address < 0n || length < 0 || address + BigInt(length) > BigInt(memory.length)) {
       throw new BootImageError('out-of-bounds', `${hex(address)} + ${hex(length)} lies outside the guest's memory`);

@@ -28,7 +28,9 @@ export function createV86Machine(resources: V86Resources): Machine {
     async start(plan, options) {
       requireSupported(plan);
       const firmware = plan.firmware === 'bios' ? await resources.loadBios() : null;
-      const emulator = await createEmulator(await resources.load(), ramEnd(plan.memory), firmware);
+      const emulator = await createEmulator(await resources.load(), ramEnd(plan.memory), firmware, (line) =>
+        options.onNote?.(line),
+      );
       const guest = new V86Guest(emulator, options);
       try {
         if (options.signal?.aborted === true) throw new BootImageError('aborted', 'stopped before the guest began');
