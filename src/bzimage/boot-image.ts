@@ -5,6 +5,7 @@ import type { ElfFile } from '../elf/elf-file.js';
 import type { KernelInfo } from './kernel-info.js';
 import type { PeImage } from './pe.js';
 import type { SetupHeader } from './setup-header.js';
+import type { Uki } from './uki.js';
 
 /**
  * What kind of file it is. `bzImage` is loaded high (LOADED_HIGH), `zImage` low; the others are files that users hand
@@ -80,8 +81,13 @@ export interface BootImage {
   readonly stageElf: StageElf | null;
   readonly pe: PeImage | null;
   readonly kernelInfo: KernelInfo | null;
-  /** Whether the CRC-32 over the whole file holds; null if the image has none (four zero bytes, signed, old). */
+  /**
+   * Whether the CRC-32 over the file, up to where syssize ends, holds; null if the image has none (four zero bytes,
+   * old) or was signed so that it cannot be told. Computed on first use: it reads the whole file.
+   */
   readonly crc32Ok: boolean | null;
+  /** What a unified kernel image carries; null for everything else. */
+  readonly uki: Uki | null;
   /** The kernel inside a unified kernel image (its .linux section), read in turn. */
   readonly inner: BootImage | null;
   readonly problems: readonly Problem[];
