@@ -9,7 +9,7 @@ export default defineConfig([
     external: [/^node:/],
   },
   {
-    entry: { cli: 'src/cli/main.ts' },
+    entry: { cli: 'src/cli/main.ts', 'scan-worker': 'src/node/scan-worker.ts' },
     platform: 'node',
     target: 'node20',
     dts: false,

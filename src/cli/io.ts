@@ -30,16 +30,18 @@ export interface CliIo {
 
 /** JSON as the contract has it: bigint as lower-case hex strings, byte strings as lower-case hex. */
 export function toJson(document: unknown): string {
-  return JSON.stringify(
-    document,
-    (_key, value: unknown) => {
-      if (typeof value === 'bigint') return `0x${value.toString(16)}`;
-      if (value instanceof Uint8Array)
-        return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex');
-      return value;
-    },
-    2,
-  );
+  return JSON.stringify(document, replacer, 2);
+}
+
+/** The same on one line, for output of one document a line. */
+export function toJsonLine(document: unknown): string {
+  return JSON.stringify(document, replacer);
+}
+
+function replacer(_key: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return `0x${value.toString(16)}`;
+  if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex');
+  return value;
 }
 
 export function createIo(options: CommonOptions): CliIo {

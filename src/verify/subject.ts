@@ -175,8 +175,11 @@ export class Subject {
 function relocationFacts(vmlinux: Vmlinux | null): RelocationFacts {
   const table = vmlinux?.relocations ?? null;
   if (vmlinux === null || table === null) return { outside: null, unsorted: null };
+  // By physical address: the per-CPU segment is linked at 0 but relocated where it is loaded.
+  const linear = vmlinux.segments.find(({ vaddr }) => vaddr !== 0n);
+  const offset = linear === undefined ? 0n : linear.vaddr - linear.paddr;
   const ranges = vmlinux.segments
-    .map(({ vaddr, filesz }) => ({ start: Number(vaddr & 0xffff_ffffn), size: filesz }))
+    .map(({ paddr, filesz }) => ({ start: Number((paddr + offset) & 0xffff_ffffn), size: filesz }))
     .filter(({ size }) => size > 0);
   let outside: string | null = null;
   let unsorted: string | null = null;
@@ -192,8 +195,8 @@ function relocationFacts(vmlinux: Vmlinux | null): RelocationFacts {
       const address = word >>> 0;
       if (address <= before) unsorted ??= hex(address);
       before = address;
-      const offset = address - start;
-      if (offset >= 0 && offset + width <= size) continue;
+      const inside = address - start;
+      if (inside >= 0 && inside + width <= size) continue;
       const range = ranges.find(
         (candidate) => address >= candidate.start && address - candidate.start + width <= candidate.size,
       );
