@@ -39,6 +39,6 @@ unsigned check_processor(void)
 		}
 	}
 	if (boot_params.hdr.xloadflags & XLF_KERNEL_64 && !long_mode)
-		die("it is a 64-bit kernel, and this processor has no long mode");
+		die("it is a 64-bit one, and the processor is not");
 	return family;
 }
