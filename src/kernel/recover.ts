@@ -42,43 +42,28 @@ async function decompressOne(
   options: RecoverOptions,
 ): Promise<{ bytes: Uint8Array; payload: Payload }> {
   const { compression, sizeWord, offset } = payload;
-  const limit = options.limit ?? DEFAULT_LIMIT;
-  const where = { offset: image.file.base + offset, field: 'payload_offset' };
+  const base = image.file.base + offset;
   if (compression === null) {
     throw new BootImageError('payload-missing', 'no known compression and no ELF file where the payload begins', {
-      ...where,
+      offset: base,
+      field: 'payload_offset',
       hint: 'the payload is damaged or of an unknown format',
     });
   }
-  const input = image.file.slice(offset, payload.compressedLength, 'payload_length');
-  if (compression === 'none') return { bytes: input, payload };
-  if (sizeWord !== null && sizeWord > limit) {
-    throw new BootImageError('payload-too-large', `it announces ${sizeWord} bytes, the limit is ${limit}`, {
-      ...where,
-      hint: 'raise the limit if you trust the image',
-    });
-  }
-  const { bytes, consumed } = await decompress(input, compression, {
-    limit,
-    ...(sizeWord === null ? {} : { expectedSize: sizeWord }),
-    ...(options.signal === undefined ? {} : { signal: options.signal }),
-  });
-  if (sizeWord !== null && bytes.length !== sizeWord) {
-    throw new BootImageError(
-      'payload-corrupt',
-      `it decompresses to ${bytes.length} bytes, but the image announces ${sizeWord}`,
-      { ...where, hint: 'the image is damaged' },
-    );
-  }
+  const { bytes, consumed } = await decompress(
+    image.file.slice(offset, payload.compressedLength, 'payload_length'),
+    compression,
+    { limit: options.limit ?? DEFAULT_LIMIT, expectedSize: sizeWord ?? undefined, base, signal: options.signal },
+  );
   return {
     bytes,
     payload: payload.foundBy === 'header' ? payload : { ...payload, length: consumed, compressedLength: consumed },
   };
 }
 
-/** A kernel of the time before payload_offset: an ELF file, or a raw binary that carries the banner. */
-function isPlausible(bytes: Uint8Array): boolean {
-  return isElf(new ByteView(bytes)) || findBanner(bytes) !== null;
+/** An ELF file that was compressed, or anything (raw binaries, before 2.08) that carries the kernel's banner. */
+function isPlausible(bytes: Uint8Array, { compression }: Payload): boolean {
+  return (compression !== 'none' && isElf(new ByteView(bytes))) || findBanner(bytes) !== null;
 }
 
 /**
@@ -94,7 +79,7 @@ async function decompressScanned(
   for (const candidate of [first, ...image.candidates]) {
     try {
       const result = await decompressOne(image, candidate, options);
-      if (isPlausible(result.bytes)) return result;
+      if (isPlausible(result.bytes, candidate)) return result;
     } catch (error) {
       if (!(error instanceof BootImageError) || error.code === 'aborted' || error.blame !== 'image') throw error;
       // A bomb is no false magic; report it rather than what comes after.
