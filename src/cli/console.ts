@@ -37,30 +37,34 @@ export function createKeyFilter({ send, leave }: ConsoleHandlers): (typed: Uint8
   };
 }
 
+/** Standard input: a terminal, a pipe or a file, as `process.stdin` may be each. */
+export type ConsoleInput = NodeJS.ReadableStream &
+  Partial<Pick<ReadStream, 'isTTY' | 'isRaw' | 'setRawMode' | 'ref' | 'unref'>>;
+
 /**
  * Connects an input to the guest: a terminal in raw mode with the escapes, anything else (a pipe, a file) as it is.
  * @returns gives the input back; safe to call twice, and called by itself when the process exits.
  */
-export function attachConsole(input: NodeJS.ReadStream & { fd: number }, handlers: ConsoleHandlers): () => void {
-  const terminal: ReadStream | null = input.isTTY ? input : null;
-  const onKeys = terminal === null ? handlers.send : createKeyFilter(handlers);
-  // A terminal that hangs up makes reading fail; the signal that comes with it ends the program.
-  const onError = (): void => undefined;
-  const wasRaw = terminal?.isRaw ?? false;
+export function attachConsole(input: ConsoleInput, handlers: ConsoleHandlers): () => void {
+  const terminal = input.isTTY === true;
+  const onInput = terminal ? createKeyFilter(handlers) : handlers.send;
+  const wasRaw = input.isRaw ?? false;
   let attached = true;
   const detach = (): void => {
     if (!attached) return;
     attached = false;
     process.removeListener('exit', detach);
-    input.removeListener('data', onKeys);
-    terminal?.setRawMode(wasRaw);
+    input.removeListener('data', onInput);
+    if (terminal) input.setRawMode?.(wasRaw);
     input.pause();
-    input.unref();
+    // A pipe that nobody closes would keep the process alive.
+    input.unref?.();
   };
   process.once('exit', detach);
-  input.on('error', onError);
-  terminal?.setRawMode(true);
-  input.ref();
-  input.on('data', onKeys);
+  // A terminal that hangs up makes reading fail; the signal that comes with it ends the program.
+  input.on('error', () => undefined);
+  if (terminal) input.setRawMode?.(true);
+  input.ref?.();
+  input.on('data', onInput);
   return detach;
 }
