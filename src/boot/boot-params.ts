@@ -1,16 +1,13 @@
 /** The zero page of one plan: the image's header with the loader's fields, and what setup would have found out. */
 import { BootImageError } from '../bytes/error.js';
 import { encodeE820 } from './e820.js';
-import type { Draft } from './context.js';
+import type { Draft } from './draft.js';
 import { type LoaderHeader, UNDEFINED_LOADER } from './loader-header.js';
-import { FOUR_GIB, PAGE_SIZE } from './placement.js';
+import { FOUR_GIB, LOADER_MEMORY, PAGE_SIZE } from './placement.js';
 import { buildSetupData } from './setup-data.js';
 import { buildBootParams, E820_MAX_ENTRIES_ZEROPAGE, memoryMapFields } from './zero-page.js';
 
 const MASK_32 = 0xffffffffn;
-
-/** Where a PC's loader has the zero page and what belongs to it: above the first 64 KiB, which kernels set aside. */
-const LOADER_MEMORY = 0x10000n;
 
 /** The e820 entries that the zero page has no room for, as setup_data; its address, or 0. */
 function addExtendedMap(draft: Draft, header: LoaderHeader): bigint {

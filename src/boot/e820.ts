@@ -1,5 +1,7 @@
 /** Memory maps as the guest sees them, and as people write them. */
+import { ByteView } from '../bytes/byte-view.js';
 import { BootImageError } from '../bytes/error.js';
+import { type AddressRange, subtractRanges } from '../bytes/ranges.js';
 import { defineStruct } from '../bytes/struct.js';
 import { E820_TYPES, type MemoryMap, type MemoryRange, type MemoryType } from './memory-map.js';
 
@@ -22,6 +24,28 @@ export function encodeE820(map: MemoryMap): Uint8Array {
 /** The type of an e820 entry; numbers that the specification does not define count as reserved. */
 export function memoryType(number: number): MemoryType {
   return (Object.keys(E820_TYPES) as MemoryType[]).find((type) => E820_TYPES[type] === number) ?? 'reserved';
+}
+
+/**
+ * A firmware's map, made usable: in address order and disjoint, where entries overlap the more restrictive type winning
+ * as it does in the kernel.
+ * @param table an array of struct boot_e820_entry, of which the first `count` hold; no more than fit are read.
+ */
+export function readMemoryMap(table: Uint8Array, count: number): MemoryMap {
+  const view = new ByteView(table);
+  const entries = Array.from({ length: Math.min(count, Math.floor(table.length / BOOT_E820_ENTRY.size)) }, (_, i) =>
+    BOOT_E820_ENTRY.read(view, i * BOOT_E820_ENTRY.size),
+  )
+    .filter(({ addr, size }) => size > 0n && addr + size <= 1n << 64n)
+    .map(({ addr, size, type }) => ({ start: addr, end: addr + size, type: memoryType(type) }))
+    .sort((a, b) => E820_TYPES[b.type] - E820_TYPES[a.type]);
+  const taken: (AddressRange & { type: MemoryType })[] = [];
+  for (const { start, end, type } of entries) {
+    taken.push(...subtractRanges({ start, end }, taken).map((range) => ({ ...range, type })));
+  }
+  return taken
+    .sort((a, b) => (a.start < b.start ? -1 : 1))
+    .map(({ start, end, type }) => ({ address: start, size: end - start, type }));
 }
 
 /** Changes the type of [address, address + size) where the map has it as RAM, splitting entries. */

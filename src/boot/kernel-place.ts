@@ -12,11 +12,11 @@ import {
 } from '../kernel/relocate.js';
 import { LOADFLAGS } from '../bzimage/setup-header.js';
 import { linkedPhysicalBase, linkedPhysicalEnd, type Vmlinux } from '../kernel/vmlinux.js';
-import type { Draft } from './context.js';
+import type { Draft } from './draft.js';
 import { chooseMove } from './kaslr.js';
 import type { LoaderHeader } from './loader-header.js';
 import { PAGE_SIZE, type Placement } from './placement.js';
-import type { Region } from './plan.js';
+import type { Protocol, Region } from './plan.js';
 
 /** What a kernel needs of memory, counted from the lowest p_paddr. */
 export interface KernelExtent {
@@ -41,36 +41,63 @@ export function kernelExtent(vmlinux: Vmlinux, header: LoaderHeader): KernelExte
   return { base, size: alignUp(span > initSize ? span : initSize, PAGE_SIZE), alignment: valid ? announced : least };
 }
 
-/** Why this kernel stays where it was linked; null if it may be moved physically. */
-function whyFixed(vmlinux: Vmlinux, header: LoaderHeader): string | null {
-  if (!header.relocatable) return 'the kernel is not relocatable (relocatable_kernel is 0)';
-  if (vmlinux.bits === 32 && vmlinux.relocations === null) return 'the kernel brings no relocations';
-  return null;
+/** KERNEL_IMAGE_SIZE of a 32-bit kernel: what its first page tables map. */
+const KERNEL_IMAGE_SIZE_32 = 512n << 20n;
+/** The same of a 64-bit kernel with CONFIG_RANDOMIZE_BASE, and what the PVH entry's first page tables map. */
+const KERNEL_IMAGE_SIZE_64 = 1n << 30n;
+
+/** How a kernel may move when it is entered by a certain protocol. */
+interface Mobility {
+  /** Why it stays where it was linked; null if it may be moved. */
+  readonly fixed: string | null;
+  /** Physical and virtual addresses move by the same distance. */
+  readonly coupled: boolean;
+  /** One past the highest physical address that it may reach. */
+  readonly limit: bigint;
 }
 
-/** KERNEL_IMAGE_SIZE of a 32-bit kernel: what its first page tables map. */
-export const KERNEL_IMAGE_SIZE_32 = 512n << 20n;
+function mobility(vmlinux: Vmlinux, header: LoaderHeader, protocol: Protocol): Mobility {
+  // The 64-bit PVH entry runs with paging off on addresses that the relocations move, within the first GiB.
+  const coupled = vmlinux.bits === 32 || protocol === 'pvh';
+  const limit = vmlinux.bits === 32 ? KERNEL_IMAGE_SIZE_32 : coupled ? KERNEL_IMAGE_SIZE_64 : 1n << 64n;
+  if (!header.relocatable) return { coupled, limit, fixed: 'the kernel is not relocatable (relocatable_kernel is 0)' };
+  const fixed = coupled && vmlinux.relocations === null ? 'the kernel brings no relocations' : null;
+  return { coupled, limit, fixed };
+}
+
+/**
+ * The physical address of the entry point, before any move. e_entry is a physical address in Linux kernels; a virtual
+ * one is understood, too.
+ * @throws BootImageError `elf-malformed` if it lies in no segment.
+ */
+export function kernelEntry(vmlinux: Vmlinux): bigint {
+  const { e_entry } = vmlinux.elf.header;
+  for (const start of ['paddr', 'vaddr'] as const) {
+    const segment = vmlinux.segments.find((s) => e_entry >= s[start] && e_entry - s[start] < BigInt(s.filesz));
+    if (segment !== undefined) return e_entry - segment[start] + segment.paddr;
+  }
+  throw new BootImageError('elf-malformed', `the entry point ${hex(e_entry)} lies in no segment`, { field: 'e_entry' });
+}
 
 /** Where the kernel goes if nothing else is asked for: where it was linked, else as low as it may. */
-function defaultPlace(placement: Placement, vmlinux: Vmlinux, extent: KernelExtent, fixed: string | null): bigint {
+function defaultPlace(placement: Placement, extent: KernelExtent, { fixed, limit }: Mobility): bigint {
   const { base, size } = extent;
   if (fixed !== null || placement.obstacle({ start: base, end: base + size }) === null) return base;
-  const max = vmlinux.bits === 32 ? KERNEL_IMAGE_SIZE_32 : 1n << 64n;
-  return placement.lowest({ ...extent, min: base, max }) ?? base;
+  return placement.lowest({ ...extent, min: base, max: limit }) ?? base;
 }
 
-function chooseKernelMove(draft: Draft, vmlinux: Vmlinux, extent: KernelExtent, fixed: string | null): KernelMove {
+function chooseKernelMove(draft: Draft, vmlinux: Vmlinux, extent: KernelExtent, mobile: Mobility): KernelMove {
   const { request } = draft;
   if (request.at !== undefined) {
     checkMove(vmlinux, request.at);
     return request.at;
   }
-  if (request.kaslr !== undefined) return chooseMove(draft, vmlinux, extent, fixed, request.kaslr.seed);
-  const place = defaultPlace(draft.placement, vmlinux, extent, fixed);
+  if (request.kaslr !== undefined) return chooseMove(draft, vmlinux, { ...extent, ...mobile }, request.kaslr.seed);
+  const place = defaultPlace(draft.placement, extent, mobile);
   if (place === extent.base) return NO_MOVE;
   draft.remarks.push(`${hex(extent.base)}, where the kernel was linked for, is not free: it goes to ${hex(place)}`);
   const physicalDelta = place - extent.base;
-  return { physicalDelta, virtualDelta: vmlinux.bits === 32 ? physicalDelta : 0n };
+  return { physicalDelta, virtualDelta: mobile.coupled ? physicalDelta : 0n };
 }
 
 /**
@@ -79,17 +106,17 @@ function chooseKernelMove(draft: Draft, vmlinux: Vmlinux, extent: KernelExtent, 
  * place is held, and only then does the kernel choose.
  * @throws BootImageError `does-not-fit`, `overlap`, `not-relocatable`, `bad-argument`
  */
-export function placeKernelAndInitrd(draft: Draft, vmlinux: Vmlinux, header: LoaderHeader): void {
+export function placeKernelAndInitrd(draft: Draft, vmlinux: Vmlinux, header: LoaderHeader, protocol: Protocol): void {
   const { placement, request } = draft;
   const extent = kernelExtent(vmlinux, header);
-  const fixed = whyFixed(vmlinux, header);
+  const mobile = mobility(vmlinux, header, protocol);
   const held =
-    request.at === undefined ? defaultPlace(placement, vmlinux, extent, fixed) : extent.base + request.at.physicalDelta;
-  const hint = fixed === null ? 'give the guest more memory' : `${fixed}: it can run nowhere else`;
+    request.at === undefined ? defaultPlace(placement, extent, mobile) : extent.base + request.at.physicalDelta;
+  const hint = mobile.fixed === null ? 'give the guest more memory' : `${mobile.fixed}: it can run nowhere else`;
   placement.claim(held, extent.size, 'the kernel with its init_size', hint);
-  draft.addInitrd(header.initrdLimit, vmlinux.bits === 64 && header.above4G);
+  draft.addInitrd(header.initrdLimit, vmlinux.bits === 64 && protocol !== 'pvh' && header.above4G);
   placement.release(held);
-  const move = chooseKernelMove(draft, vmlinux, extent, fixed);
+  const move = chooseKernelMove(draft, vmlinux, extent, mobile);
   placement.claim(extent.base + move.physicalDelta, extent.size, 'the kernel with its init_size', hint);
   addKernel(draft, vmlinux, move);
   const { KASLR_FLAG } = LOADFLAGS;

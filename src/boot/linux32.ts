@@ -3,11 +3,11 @@ import { BootImageError } from '../bytes/error.js';
 import type { BootImage } from '../bzimage/boot-image.js';
 import type { Vmlinux } from '../kernel/vmlinux.js';
 import { addBootParams, reserveBootParams } from './boot-params.js';
-import { Draft } from './context.js';
+import { Draft } from './draft.js';
 import { protectedModeState } from './cpu.js';
 import { FLAT_CODE_32, FLAT_DATA } from './gdt.js';
 import { kernelHeader } from './kernel-header.js';
-import { placeKernelAndInitrd } from './kernel-place.js';
+import { kernelEntry, placeKernelAndInitrd } from './kernel-place.js';
 import type { BootPlan } from './plan.js';
 import type { PlanRequest } from './request.js';
 
@@ -27,9 +27,9 @@ export function planLinux32(image: BootImage, vmlinux: Vmlinux, request: PlanReq
   const header = kernelHeader(image, vmlinux);
   const gdt = draft.addGdt(FLAT_CODE_32, FLAT_DATA);
   const bootParams = reserveBootParams(draft, header);
-  placeKernelAndInitrd(draft, vmlinux, header);
+  placeKernelAndInitrd(draft, vmlinux, header, 'linux32');
   addBootParams(draft, header);
-  const entry = vmlinux.elf.header.e_entry + (draft.facts.physicalDelta ?? 0n);
+  const entry = kernelEntry(vmlinux) + (draft.facts.physicalDelta ?? 0n);
   return draft.finish({
     stage: 'kernel',
     protocol: 'linux32',

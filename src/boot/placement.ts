@@ -7,6 +7,9 @@ import { HIGH_MEMORY_START, type MemoryMap } from './memory-map.js';
 export const FOUR_GIB = 1n << 32n;
 export const PAGE_SIZE = 0x1000n;
 
+/** Below this a PC has its interrupt vectors and its BIOS' data; kernels set it aside, and loaders begin here. */
+export const LOADER_MEMORY = 0x10000n;
+
 /** VGA memory, option ROMs and the BIOS: no map makes this RAM that a loader may use. */
 export const ADAPTER_HOLE: AddressRange = { start: 0xa0000n, end: HIGH_MEMORY_START };
 

@@ -2,10 +2,15 @@
 import { BootImageError } from '../bytes/error.js';
 import type { BootImage } from '../bzimage/boot-image.js';
 import type { Vmlinux } from '../kernel/vmlinux.js';
+import { planDecompressor } from './decompressor.js';
+import { planHook } from './hook.js';
 import { planLinux32 } from './linux32.js';
 import { planLinux64 } from './linux64.js';
-import type { BootPlan, Protocol } from './plan.js';
+import type { BootPlan } from './plan.js';
+import { planPvh } from './pvh.js';
 import type { PlanRequest } from './request.js';
+import { planSetup } from './setup.js';
+import { kernelBits } from './stage.js';
 
 function requireVmlinux(vmlinux: Vmlinux | null): Vmlinux {
   if (vmlinux === null) {
@@ -16,17 +21,27 @@ function requireVmlinux(vmlinux: Vmlinux | null): Vmlinux {
   return vmlinux;
 }
 
-function planKernel(image: BootImage, vmlinux: Vmlinux, protocol: Protocol, request: PlanRequest): BootPlan {
-  switch (protocol) {
+function unavailable(request: PlanRequest, protocols: string): never {
+  throw new BootImageError(
+    'protocol-unavailable',
+    `${String(request.protocol)} does not enter the ${request.stage} stage`,
+    {
+      field: 'protocol',
+      hint: `choose ${protocols}`,
+    },
+  );
+}
+
+function planKernel(image: BootImage, vmlinux: Vmlinux, request: PlanRequest): BootPlan {
+  switch (request.protocol ?? (vmlinux.bits === 64 ? 'linux64' : 'linux32')) {
     case 'linux32':
       return planLinux32(image, vmlinux, request);
     case 'linux64':
       return planLinux64(image, vmlinux, request);
+    case 'pvh':
+      return planPvh(image, vmlinux, request);
     default:
-      throw new BootImageError('protocol-unavailable', `${protocol} does not enter the kernel stage`, {
-        field: 'protocol',
-        hint: 'choose linux32, linux64, pvh or xen-pv',
-      });
+      return unavailable(request, 'linux32, linux64, pvh or xen-pv');
   }
 }
 
@@ -36,10 +51,24 @@ function planKernel(image: BootImage, vmlinux: Vmlinux, protocol: Protocol, requ
  * @param vmlinux the kernel inside; needed at the kernel stage only (a hook's guest asks for it later, see
  * `resumeAtKernel`).
  * @throws BootImageError for everything that cannot work: `does-not-fit`, `overlap`, `not-relocatable`,
- * `protocol-unavailable`, `unsupported`, `payload-not-elf`, `bad-field`, `bad-argument`.
+ * `protocol-unavailable`, `unsupported`, `payload-not-elf`, `elf-malformed`, `bad-field`, `bad-argument`.
  */
 export function planBoot(image: BootImage, vmlinux: Vmlinux | null, request: PlanRequest): BootPlan {
   if (image.inner !== null) return planBoot(image.inner, vmlinux, request);
-  const kernel = requireVmlinux(vmlinux);
-  return planKernel(image, kernel, request.protocol ?? (kernel.bits === 64 ? 'linux64' : 'linux32'), request);
+  const { protocol } = request;
+  switch (request.stage) {
+    case 'kernel':
+      return planKernel(image, requireVmlinux(vmlinux), request);
+    case 'decompressor': {
+      const entry = protocol ?? (kernelBits(image, vmlinux) === 64 ? 'linux64' : 'linux32');
+      if (entry !== 'linux32' && entry !== 'linux64') return unavailable(request, 'linux32 or linux64');
+      return planDecompressor(image, vmlinux, request, entry);
+    }
+    case 'setup':
+      if (protocol !== undefined && protocol !== 'linux16') return unavailable(request, 'linux16');
+      return planSetup(image, vmlinux, request);
+    case 'hook':
+      if (protocol !== undefined && protocol !== 'linux16') return unavailable(request, 'linux16');
+      return planHook(image, vmlinux, request);
+  }
 }

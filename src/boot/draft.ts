@@ -2,19 +2,20 @@
 import { BootImageError } from '../bytes/error.js';
 import { hex } from '../bytes/numbers.js';
 import type { AddressRange } from '../bytes/ranges.js';
-import type { BootImage } from '../bzimage/boot-image.js';
 import { encodeCommandLine, memoryLimit } from './command-line.js';
 import { carve } from './e820.js';
 import { BOOT_CS, BOOT_DS, buildGdt } from './gdt.js';
 import type { MemoryMap } from './memory-map.js';
 import { buildIdentityMap, identityMapSize } from './page-tables.js';
-import { FOUR_GIB, PAGE_SIZE, Placement } from './placement.js';
+import { FOUR_GIB, LOADER_MEMORY, PAGE_SIZE, Placement } from './placement.js';
 import { checkPlan, inAddressOrder } from './plan-check.js';
 import type { BootPlan, DescriptorTable, PlanFacts, Region, SegmentState } from './plan.js';
 import type { PlanRequest } from './request.js';
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 export type DraftFacts = Mutable<Omit<PlanFacts, 'remarks'>>;
+
+const FIRMWARE_MEMORY = 0x100000n;
 
 /** A plan in the making. */
 export class Draft {
@@ -35,6 +36,15 @@ export class Draft {
       this.placement.claim(region.address, BigInt(region.size), region.label);
       this.regions.push(region);
     }
+  }
+
+  /** For stages at which the guest places the kernel itself. @throws BootImageError `bad-argument` */
+  refuseKernelOptions(): void {
+    if (this.request.kaslr === undefined && this.request.at === undefined) return;
+    throw new BootImageError('bad-argument', `at the ${this.request.stage} stage the guest places the kernel itself`, {
+      field: 'kaslr',
+      hint: 'enter it at the kernel stage, or leave KASLR to the guest',
+    });
   }
 
   /** Adds a region whose memory has been claimed. */
@@ -61,11 +71,34 @@ export class Draft {
     this.acpiRsdp = address;
   }
 
+  /**
+   * Keeps clear of the last MiB of RAM below 4 GiB, where a BIOS has its tables: a loader in the guest would see that
+   * in the BIOS' own map.
+   */
+  keepFirmwareMemory(): void {
+    const last = this.placement.ram.findLast(({ end }) => end <= FOUR_GIB);
+    if (last === undefined || last.end - last.start < 2n * FIRMWARE_MEMORY) return;
+    const start = last.end - FIRMWARE_MEMORY;
+    if (this.placement.obstacle({ start, end: last.end }) === null) {
+      this.placement.claim(start, FIRMWARE_MEMORY, "the BIOS' tables");
+    }
+  }
+
+  /** Keeps clear of the interrupt vectors and the BIOS' own data and stack below 64 KiB. */
+  keepBiosData(): void {
+    for (const { start, end } of this.placement.free()) {
+      if (start < LOADER_MEMORY) {
+        const size = (end < LOADER_MEMORY ? end : LOADER_MEMORY) - start;
+        this.placement.claim(start, size, "the BIOS' data");
+      }
+    }
+  }
+
   /** The GDT of the boot protocols. At address 0 where there is RAM: a CPU after reset takes its GDT from there. */
-  addGdt(code: SegmentState, data: SegmentState): DescriptorTable {
+  addGdt(code: SegmentState, data: SegmentState, min = 0n): DescriptorTable {
     const bytes = buildGdt(code, data);
     const size = BigInt(bytes.length);
-    const base = this.placement.takeLowest({ size, alignment: 8n, max: FOUR_GIB }, 'the GDT');
+    const base = this.placement.takeLowest({ size, alignment: 8n, min, max: FOUR_GIB }, 'the GDT');
     const label = `GDT with ${hex(BOOT_CS)} (code) and ${hex(BOOT_DS)} (data)`;
     this.add({ address: base, size: bytes.length, bytes, purpose: 'descriptor-table', label });
     return { base, limit: bytes.length - 1 };
@@ -129,15 +162,4 @@ export class Draft {
       facts: { ...this.facts, remarks: this.remarks },
     });
   }
-}
-
-/** The image's header, or a refusal that says what has none. */
-export function requireSetup(image: BootImage): NonNullable<BootImage['setup']> {
-  if (image.setup === null) {
-    throw new BootImageError('unsupported', `${image.description} has no setup stage`, {
-      field: 'header',
-      hint: 'enter it at the kernel stage',
-    });
-  }
-  return image.setup;
 }
