@@ -88,23 +88,24 @@ interface Run {
   hostMs: { read: number; decompress: number; relocate: number; place: number };
   firstOutput: number | null;
   guest: Guest | null;
+  /** What the host's part at the hook threw: the machine only learns that it failed. */
+  hookFailure: Error | null;
 }
 
 /** The host's part at the hook: the kernel, decompressed now, goes where the image's own setup has left room. */
-function answerHook(
-  { image, request, times }: PreparedPlan,
+async function answerHook(
+  { image, request, plan, times }: PreparedPlan,
   options: BootOptions,
-): NonNullable<StartOptions['onHook']> {
-  return async (bootParams, read) => {
-    const started = performance.now();
-    const vmlinux = await recoverVmlinux(image, { limit: options.limit });
-    const recovered = performance.now();
-    const page = await read(bootParams, BOOT_PARAMS.size);
-    const plan = resumeAtKernel(image, vmlinux, hookPlan, { bootParams, page }, request);
-    times.decompress += recovered - started;
-    times.relocate += performance.now() - recovered;
-    return plan;
-  };
+  ...[bootParams, read]: Parameters<NonNullable<StartOptions['onHook']>>
+): Promise<BootPlan> {
+  const started = performance.now();
+  const vmlinux = await recoverVmlinux(image, { limit: options.limit });
+  const recovered = performance.now();
+  const page = await read(bootParams, BOOT_PARAMS.size);
+  const resumed = resumeAtKernel(image, vmlinux, plan, { bootParams, page }, request);
+  times.decompress += recovered - started;
+  times.relocate += performance.now() - recovered;
+  return resumed;
 }
 
 async function runGuest(path: string, options: BootOptions, io: CliIo, stopper: Stopper, run: Run): Promise<GuestExit> {
@@ -112,8 +113,6 @@ async function runGuest(path: string, options: BootOptions, io: CliIo, stopper: 
   run.hostMs = { ...prepared.times, place: 0 };
   const machine = await loadMachine(prepared.plan, options);
   const consoleOut = io.asJson ? process.stderr : process.stdout;
-  let hookError: unknown;
-  const hook = answerHook(prepared, options);
   const { guest, timing } = await machine.start(prepared.plan, {
     signal: stopper.signal,
     onConsole: (bytes) => {
@@ -121,14 +120,11 @@ async function runGuest(path: string, options: BootOptions, io: CliIo, stopper: 
       run.words.add(bytes);
       consoleOut.write(bytes);
     },
-    onHook: async (...args) => {
-      try {
-        return await hook(...args);
-      } catch (error) {
-        hookError = error;
-        throw error;
-      }
-    },
+    onHook: (...hooked) =>
+      answerHook(prepared, options, ...hooked).catch((error: unknown) => {
+        run.hookFailure = error instanceof Error ? error : new Error(String(error));
+        throw run.hookFailure;
+      }),
     onNote: (line) => io.note(line),
   });
   run.guest = guest;
@@ -142,7 +138,7 @@ async function runGuest(path: string, options: BootOptions, io: CliIo, stopper: 
       });
     }
     const exit = await guest.exited;
-    if (hookError !== undefined) throw hookError;
+    if (run.hookFailure !== null) throw run.hookFailure;
     return exit;
   } finally {
     detach?.();
@@ -197,6 +193,7 @@ export async function runBoot(path: string, options: BootOptions, io: CliIo): Pr
     hostMs: { read: 0, decompress: 0, relocate: 0, place: 0 },
     firstOutput: null,
     guest: null,
+    hookFailure: null,
   };
   try {
     const exit = await runGuest(path, options, io, stopper, run).catch((error: unknown): GuestExit => {
