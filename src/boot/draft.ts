@@ -78,20 +78,12 @@ export class Draft {
   keepFirmwareMemory(): void {
     const last = this.placement.ram.findLast(({ end }) => end <= FOUR_GIB);
     if (last === undefined || last.end - last.start < 2n * FIRMWARE_MEMORY) return;
-    const start = last.end - FIRMWARE_MEMORY;
-    if (this.placement.obstacle({ start, end: last.end }) === null) {
-      this.placement.claim(start, FIRMWARE_MEMORY, "the BIOS' tables");
-    }
+    this.placement.keep({ start: last.end - FIRMWARE_MEMORY, end: last.end }, "the BIOS' tables");
   }
 
   /** Keeps clear of the interrupt vectors and the BIOS' own data and stack below 64 KiB. */
   keepBiosData(): void {
-    for (const { start, end } of this.placement.free()) {
-      if (start < LOADER_MEMORY) {
-        const size = (end < LOADER_MEMORY ? end : LOADER_MEMORY) - start;
-        this.placement.claim(start, size, "the BIOS' data");
-      }
-    }
+    this.placement.keep({ start: 0n, end: LOADER_MEMORY }, "the BIOS' data");
   }
 
   /** The GDT of the boot protocols. At address 0 where there is RAM: a CPU after reset takes its GDT from there. */

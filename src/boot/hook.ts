@@ -5,7 +5,6 @@
  */
 import { BootImageError } from '../bytes/error.js';
 import { ByteView } from '../bytes/byte-view.js';
-import { rangeContains } from '../bytes/ranges.js';
 import type { BootImage } from '../bzimage/boot-image.js';
 import { LOADFLAGS, setupField } from '../bzimage/setup-header.js';
 import type { Vmlinux } from '../kernel/vmlinux.js';
@@ -96,19 +95,16 @@ export function resumeAtKernel(
   }
   const { commandLine, initrd } = hook.facts;
   const draft = new Draft({ ...options, stage: 'kernel', memory, commandLine: commandLine?.text ?? '' });
+  const size = BOOT_PARAMS.size;
+  draft.placement.claim(guest.bootParams, BigInt(size), 'boot_params');
   draft.keepBiosData();
   for (const region of hook.regions) {
-    if (region.purpose !== 'trampoline') draft.placement.claim(region.address, BigInt(region.size), region.label);
+    if (region.purpose !== 'trampoline') draft.placement.keep(regionRange(region), region.label);
   }
   if (commandLine !== undefined) draft.facts.commandLine = commandLine;
   if (initrd !== undefined) draft.facts.initrd = initrd;
   draft.facts.bootParams = guest.bootParams;
 
-  const size = BOOT_PARAMS.size;
-  const range = { start: guest.bootParams, end: guest.bootParams + BigInt(size) };
-  if (!hook.regions.some((region) => rangeContains(regionRange(region), range))) {
-    draft.placement.claim(range.start, BigInt(size), 'boot_params');
-  }
   const header = LoaderHeader.of(requireSetup(image));
   const long = vmlinux.bits === 64;
   const gdt = draft.addGdt(long ? FLAT_CODE_64 : FLAT_CODE_32, FLAT_DATA, LOADER_MEMORY);
@@ -118,7 +114,7 @@ export function resumeAtKernel(
   const flags = LOADFLAGS_OFFSET;
   bytes[flags] = ((bytes[flags] ?? 0) & ~KASLR_FLAG) | (draft.facts.kaslr === undefined ? 0 : KASLR_FLAG);
   draft.add({
-    address: range.start,
+    address: guest.bootParams,
     size,
     bytes,
     purpose: 'boot-params',

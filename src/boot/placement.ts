@@ -98,6 +98,15 @@ export class Placement {
     this.#claims.push({ ...range, what });
   }
 
+  /** Claims what of a range is free, to keep it free; nothing of it need be. */
+  keep(kept: AddressRange, what: string): void {
+    for (const { start, end } of this.free()) {
+      const from = start > kept.start ? start : kept.start;
+      const to = end < kept.end ? end : kept.end;
+      if (to > from) this.#claims.push({ start: from, end: to, what });
+    }
+  }
+
   /** Gives a claim back. */
   release(start: bigint): void {
     this.#claims = this.#claims.filter((claim) => claim.start !== start);

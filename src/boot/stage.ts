@@ -180,11 +180,7 @@ function placeFixed(draft: Draft, header: LoaderHeader, stage: StagePieces, size
 export function holdRuntime(draft: Draft, image: BootImage, header: LoaderHeader): void {
   const { linked, size } = stagePieces(image, header);
   const needed = rangeOf(runtimeStart(header, linked), alignUp(initSize(image, header, size), PAGE_SIZE));
-  for (const { start, end } of draft.placement.free()) {
-    const from = start > needed.start ? start : needed.start;
-    const to = end < needed.end ? end : needed.end;
-    if (to > from) draft.placement.claim(from, to - from, 'the kernel with its init_size');
-  }
+  draft.placement.keep(needed, 'the kernel with its init_size');
 }
 
 /** Where a stage came to lie. */
