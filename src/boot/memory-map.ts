@@ -20,23 +20,27 @@ export type MemoryMap = readonly MemoryRange[];
 export const LOW_MEMORY_END = 0x9fc00n;
 /** VGA memory, option ROMs and the BIOS: [0xA0000, 0x100000) is never touched. */
 export const HIGH_MEMORY_START = 0x100000n;
-/** Below 4 GiB, RAM ends here at the latest: the PCI hole of the PC machines that we start. */
-export const PCI_HOLE_START = 0xc0000000n;
 const FOUR_GIB = 0x100000000n;
 
 /**
- * The map of a PC with `size` bytes of RAM: low memory, the hole of the adapters, RAM up to the PCI hole and the rest
- * above 4 GiB.
+ * Where RAM below 4 GiB ends at the latest: the space of PCI devices begins at 0xB0000000 on QEMU's q35, at 0x80000000
+ * when there is RAM above 4 GiB, too. The last 16 MiB before it are left to the machine's firmware tables.
+ */
+const LOW_RAM_LIMIT = { alone: 0xaf000000n, withHigh: 0x7f000000n } as const;
+
+/**
+ * The map of a PC with `size` bytes of RAM: low memory, the hole of the adapters, RAM up to the space of PCI devices
+ * and the rest above 4 GiB.
  * @throws BootImageError `bad-argument` below 2 MiB or above 4 TiB.
  */
-export function pcMemoryMap(size: bigint, holeStart: bigint = PCI_HOLE_START): MemoryMap {
+export function pcMemoryMap(size: bigint): MemoryMap {
   if (size < 2n << 20n || size > 4n << 40n) {
     throw new BootImageError('bad-argument', `${String(size)} bytes is no usable memory size`, {
       field: 'memory',
       hint: 'give between 2M and 4T',
     });
   }
-  const below = size < holeStart ? size : holeStart;
+  const below = size <= LOW_RAM_LIMIT.alone ? size : LOW_RAM_LIMIT.withHigh;
   const map: MemoryRange[] = [
     { address: 0n, size: LOW_MEMORY_END, type: 'ram' },
     { address: LOW_MEMORY_END, size: 0xa0000n - LOW_MEMORY_END, type: 'reserved' },
