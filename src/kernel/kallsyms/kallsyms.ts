@@ -2,7 +2,7 @@
 import { ByteView } from '../../bytes/byte-view.js';
 import { noteNumber, XEN_ELFNOTE_ENTRY, XEN_ELFNOTE_PHYS32_ENTRY } from '../notes.js';
 import { kernelMap } from '../relocate.js';
-import { linkedPhysicalBase, type Vmlinux } from '../vmlinux.js';
+import { linkedPhysicalBase, linkedPhysicalEnd, type Vmlinux } from '../vmlinux.js';
 import { findKallsymsAddresses } from './addresses.js';
 import { findKallsymsNames } from './names.js';
 
@@ -69,6 +69,22 @@ export function readKallsyms(vmlinux: Vmlinux): KernelSymbol[] | null {
 /** How many symbols kallsyms has, by its name tables alone: cheap. Null if there are none. */
 export function countKallsyms(vmlinux: Vmlinux): number | null {
   return findKallsymsNames(new ByteView(vmlinux.elfBytes), vmlinux.bits)?.count ?? null;
+}
+
+/** The symbols after a move of the kernel's virtual addresses; absolute and per-CPU values stay. */
+export function moveSymbols(
+  vmlinux: Vmlinux,
+  symbols: readonly KernelSymbol[],
+  virtualDelta: bigint,
+): readonly KernelSymbol[] {
+  if (virtualDelta === 0n) return symbols;
+  const map = kernelMap(vmlinux);
+  const start = linkedPhysicalBase(vmlinux) + map;
+  // Symbols such as _end stand right behind the last segment.
+  const end = linkedPhysicalEnd(vmlinux) + map;
+  return symbols.map((symbol) =>
+    symbol.address >= start && symbol.address <= end ? { ...symbol, address: symbol.address + virtualDelta } : symbol,
+  );
 }
 
 /** Symbols as System.map (and nm -n) list them: address, type, name, a line each. */
