@@ -6,20 +6,21 @@
  *     cmdline <contents of /proc/cmdline>
  *     uptime <contents of /proc/uptime>
  *     INIT-END
- * With `bzelf.shell` on the kernel command line it then offers a small command loop instead of powering off.
+ * On the kernel command line, `bzelf.shell` asks for a small command loop instead of powering off, and `bzelf.kmsg` for
+ * output to the kernel's log instead, for a kernel whose console does not show (a Xen dom0 without CONFIG_XEN_DOM0).
  *
  * Freestanding: no libc, the system calls below exist since Linux 2.4 on both architectures.
  */
 #include "syscall.h"
 
 enum { O_RDWR = 2, O_DIRECTORY = 0200000, S_IFCHR = 0020000, TCSBRK = 0x5409 };
-enum { CONSOLE_DEVICE = 5 << 8 | 1 };
+enum { CONSOLE_DEVICE = 5 << 8 | 1, KMSG_DEVICE = 1 << 8 | 11 };
 
 #define REBOOT_MAGIC1 0xfee1deadUL
 #define REBOOT_MAGIC2 672274793
 #define REBOOT_POWER_OFF 0x4321fedc
 
-static char buffer[4096];
+static char buffer[4096], options[4096];
 static long console = 1;
 
 static unsigned long length(const char *s)
@@ -88,14 +89,12 @@ static void list_directory(const char *name)
 	syscall3(NR_close, fd, 0, 0);
 }
 
-static int wants_shell(void)
+static void read_options(void)
 {
 	long fd = syscall3(NR_open, (long)"/proc/cmdline", 0, 0);
-	long n = syscall3(NR_read, fd, (long)buffer, sizeof buffer - 1);
 
+	syscall3(NR_read, fd, (long)options, sizeof options - 1);
 	syscall3(NR_close, fd, 0, 0);
-	buffer[n > 0 ? n : 0] = 0;
-	return contains(buffer, "bzelf.shell");
 }
 
 static void shell(void)
@@ -121,14 +120,13 @@ static void shell(void)
 	}
 }
 
-static void open_console(void)
+static void open_output(const char *name, int device)
 {
-	static const char name[] = "/dev/console";
 	long fd = syscall3(NR_open, (long)name, O_RDWR, 0);
 
 	if (fd < 0) {
 		syscall5(NR_mount, (long)"dev", (long)"/dev", (long)"devtmpfs", 0, 0);
-		syscall3(NR_mknod, (long)name, S_IFCHR | 0600, CONSOLE_DEVICE);
+		syscall3(NR_mknod, (long)name, S_IFCHR | 0600, device);
 		fd = syscall3(NR_open, (long)name, O_RDWR, 0);
 	}
 	if (fd >= 0)
@@ -139,8 +137,12 @@ void _start(void)
 {
 	syscall3(NR_mkdir, (long)"/dev", 0755, 0);
 	syscall3(NR_mkdir, (long)"/proc", 0755, 0);
-	open_console();
 	syscall5(NR_mount, (long)"proc", (long)"/proc", (long)"proc", 0, 0);
+	read_options();
+	if (contains(options, "bzelf.kmsg"))
+		open_output("/dev/kmsg", KMSG_DEVICE);
+	else
+		open_output("/dev/console", CONSOLE_DEVICE);
 
 	print("INIT-OK ");
 	print_file("/proc/version");
@@ -149,7 +151,7 @@ void _start(void)
 	print("uptime ");
 	print_file("/proc/uptime");
 	print("INIT-END\n");
-	if (wants_shell())
+	if (contains(options, "bzelf.shell"))
 		shell();
 
 	/* tcdrain: a slow serial line must not lose the last lines to the power switch */

@@ -1,9 +1,9 @@
-INIT_SOURCES := init/init.c init/syscall.h init/init.ld
+INIT_HEADERS := init/syscall.h init/init.ld
 
-all: $(OUT)/init32 $(OUT)/init64
+all: $(OUT)/init32 $(OUT)/init64 $(OUT)/kexec64
 
-$(OUT)/init32: $(INIT_SOURCES) | $(OUT)
+$(OUT)/init32: init/init.c $(INIT_HEADERS) | $(OUT)
 	$(CC) $(CFLAGS32) $(LDFLAGS) -s -T init/init.ld -o $@ $<
 
-$(OUT)/init64: $(INIT_SOURCES) | $(OUT)
+$(OUT)/%64: init/%.c $(INIT_HEADERS) | $(OUT)
 	$(CC) $(CFLAGS64) $(LDFLAGS) -s -T init/init.ld -o $@ $<

@@ -9,6 +9,7 @@
 enum {
 	NR_read = 0, NR_write = 1, NR_open = 2, NR_close = 3, NR_ioctl = 16, NR_pause = 34, NR_mkdir = 83, NR_mknod = 133,
 	NR_sync = 162, NR_mount = 165, NR_reboot = 169, NR_getdents64 = 217,
+	NR_kexec_file_load = 320,
 };
 
 static inline long syscall5(long number, long a, long b, long c, long d, long e)
