@@ -1,0 +1,109 @@
+/** A guest that runs in QEMU. */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Guest, GuestExit } from '../machine.js';
+import { LastWords } from '../last-words.js';
+import type { ProcessEnd } from './qemu-process.js';
+import type { QmpEvent } from './qmp.js';
+import type { QemuSession } from './session.js';
+
+/** How often a silent guest is looked at, and what a CPU that nothing but a reset can wake looks like. */
+const WATCH_MS = 1000;
+const INTERRUPTS_ON = 0x200;
+
+/** Collects what the guest does, before and after there is a session to ask. */
+export class GuestRecord {
+  readonly words = new LastWords();
+  readonly #onConsole: (bytes: Uint8Array) => void;
+  spoke = false;
+  shutdown: string | null = null;
+
+  constructor(onConsole: (bytes: Uint8Array) => void) {
+    this.#onConsole = onConsole;
+  }
+
+  console(bytes: Uint8Array): void {
+    this.spoke = true;
+    this.words.add(bytes);
+    this.#onConsole(bytes);
+  }
+
+  event({ event, data }: QmpEvent): void {
+    if (event === 'SHUTDOWN' && data['guest'] === true) this.shutdown = String(data['reason']);
+  }
+}
+
+/** True if every CPU stands in hlt with interrupts off. */
+function allHalted(registers: string): boolean {
+  const cpus = [...registers.matchAll(/EFL=([0-9a-f]+)[^\n]*HLT=([01])|RFL=([0-9a-f]+)[^\n]*HLT=([01])/g)];
+  return (
+    cpus.length > 0 &&
+    cpus.every((cpu) => (cpu[2] ?? cpu[4]) === '1' && (parseInt(cpu[1] ?? cpu[3] ?? '', 16) & INTERRUPTS_ON) === 0)
+  );
+}
+
+export class QemuGuest implements Guest {
+  readonly exited: Promise<GuestExit>;
+  readonly #session: QemuSession;
+  readonly #record: GuestRecord;
+  #verdict: GuestExit | null = null;
+
+  /** @param hooked what has still to be done with the guest at its hook before it runs freely. */
+  constructor(session: QemuSession, record: GuestRecord, hooked: Promise<void> = Promise.resolve()) {
+    this.#session = session;
+    this.#record = record;
+    this.exited = session.ended.then((end) => this.#verdict ?? this.#judge(end));
+    void this.#run(hooked);
+    void this.#watch();
+  }
+
+  write(bytes: Uint8Array): void {
+    this.#session.process.console.write(bytes);
+  }
+
+  async stop(): Promise<void> {
+    this.#verdict ??= { end: 'stopped', reason: '' };
+    await this.#session.stop();
+  }
+
+  async #run(hooked: Promise<void>): Promise<void> {
+    try {
+      await hooked;
+      await this.#session.gdb.detach();
+    } catch (error) {
+      // A guest that ends before its hook takes QEMU with it and is judged by that.
+      if (this.#record.shutdown !== null) return;
+      this.#verdict ??= { end: 'failed', reason: error instanceof Error ? error.message : String(error) };
+      await this.#session.stop();
+    }
+  }
+
+  #judge(end: ProcessEnd): GuestExit {
+    const { words, shutdown } = this.#record;
+    if (shutdown === null) return { end: 'failed', reason: this.#session.process.failure(end).message };
+    if (shutdown === 'guest-panic') return { end: 'halted', reason: words.panic ?? 'the guest reported a panic' };
+    if (shutdown === 'guest-shutdown') return { end: 'powered-off', reason: '' };
+    if (words.panic !== null) return { end: 'halted', reason: words.panic };
+    if (this.#session.process.log.includes('Triple fault')) return { end: 'halted', reason: 'triple fault' };
+    return { end: 'powered-off', reason: 'the guest reset' };
+  }
+
+  /** QEMU tells nobody when a guest stops its CPUs for good. */
+  async #watch(): Promise<void> {
+    const state = { over: false };
+    void this.#session.ended.then(() => (state.over = true));
+    while (!state.over) {
+      await delay(WATCH_MS, undefined, { ref: false });
+      if (this.#record.spoke) {
+        this.#record.spoke = false;
+        continue;
+      }
+      const registers = await this.#session.qmp.monitor('info registers -a').catch(() => '');
+      if (!allHalted(registers) || this.#verdict !== null) continue;
+      const { words } = this.#record;
+      this.#verdict = words.poweredDown
+        ? { end: 'powered-off', reason: 'the guest halted' }
+        : { end: 'halted', reason: words.panic ?? 'the guest halted its processors' };
+      await this.#session.stop();
+    }
+  }
+}

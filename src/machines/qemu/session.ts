@@ -1,0 +1,165 @@
+/** A QEMU that stands still before its first instruction, with its memory, monitor and gdb stub at hand. */
+import { BootImageError } from '../../bytes/error.js';
+import type { BootPlan } from '../../boot/plan.js';
+import { installAcpiTables, type AcpiArea } from './acpi-tables.js';
+import { programChipset } from './chipset.js';
+import { FwCfg } from './fw-cfg.js';
+import { GdbStub } from './gdb-stub.js';
+import { GuestRam } from './guest-ram.js';
+import { CHANNEL_OPTIONS, LOG_PATH, QemuProcess, RAM_PATH, type ProcessEnd } from './qemu-process.js';
+import { Qmp, type QmpEvent } from './qmp.js';
+import type { QemuMachineType, RamLayout } from './ram-layout.js';
+
+/** The extended BIOS data area below 640 KiB, where kernels look for the RSDP that no boot protocol hands them. */
+const EBDA = 0x9fc00n;
+/** Word in the BIOS data area with the EBDA's segment. */
+const EBDA_SEGMENT = 0x40en;
+/** IBM PC BIOS's fixed address of the bootstrap loader (INT 19h), F000:E6F2: POST is done when control comes there. */
+const BOOTSTRAP = 0xfe6f2n;
+
+/** For QEMU's start, its answers and a BIOS' self-test; a busy host may take long for each. */
+const PATIENCE_MS = 30_000;
+
+export interface SessionOptions {
+  readonly binary: string;
+  readonly type: QemuMachineType;
+  readonly accel: 'tcg' | 'kvm';
+  readonly smp: number;
+  readonly extraArgs: readonly string[];
+  readonly layout: RamLayout;
+  /** Bytes that will certainly be written to the RAM file. */
+  readonly needed: number;
+  readonly onConsole: (bytes: Uint8Array) => void;
+  readonly onEvent?: (event: QmpEvent) => void;
+}
+
+/** Devices of microvm that kernels find the time with, and that its ACPI does not replace. */
+const MACHINE_PROPERTIES: Readonly<Record<QemuMachineType, string>> = {
+  q35: '',
+  pc: '',
+  microvm: ',acpi=on,pit=on,pic=on,rtc=on,isa-serial=on',
+};
+
+/**
+ * A microvm has no clock to compare the TSC with but the i8254, and the jitter of emulation on a busy host then fails
+ * the kernel's calibration for good. Counting instructions removes the jitter; QEMU can do so for one processor.
+ */
+const STEADY_CLOCK = ['-icount', 'shift=4'];
+
+function commandLine({ type, accel, smp, extraArgs, layout }: SessionOptions): string[] {
+  const size = `${String((layout.low + layout.high) >> 20n)}M`;
+  const hole = layout.high === 0n ? '' : `,max-ram-below-4g=${String(layout.low)}`;
+  return [
+    ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-vga', 'none', '-S'],
+    ...['-machine', `${type},memory-backend=ram${MACHINE_PROPERTIES[type]}${hole}`, '-accel', accel],
+    ...['-m', size, '-object', `memory-backend-file,id=ram,size=${size},mem-path=${RAM_PATH},share=on`],
+    ...['-smp', String(smp), '-d', 'cpu_reset', '-D', LOG_PATH],
+    ...CHANNEL_OPTIONS,
+    ...['-serial', 'chardev:console'],
+    ...(type === 'microvm' && accel === 'tcg' && smp === 1 ? STEADY_CLOCK : []),
+    ...extraArgs,
+  ];
+}
+
+export class QemuSession {
+  readonly options: SessionOptions;
+  readonly ram: GuestRam;
+  readonly process: QemuProcess;
+  readonly qmp: Qmp;
+  readonly gdb: GdbStub;
+  /** Resolves when QEMU has ended; everything is released by then. Never rejects. */
+  readonly ended: Promise<ProcessEnd>;
+
+  private constructor(options: SessionOptions) {
+    this.options = options;
+    this.ram = new GuestRam(options.layout, options.needed);
+    this.process = new QemuProcess(options.binary, commandLine(options), this.ram.fd, options.onConsole);
+    this.qmp = new Qmp(this.process.monitor, (event) => options.onEvent?.(event));
+    this.gdb = new GdbStub(this.process.gdb);
+    this.ended = this.process.ended.then((end) => {
+      this.qmp.close();
+      this.gdb.close();
+      this.ram.close();
+      return end;
+    });
+  }
+
+  /**
+   * Starts QEMU and waits until it stands ready.
+   * @throws BootImageError `machine-failed` with what QEMU said
+   */
+  static async start(options: SessionOptions): Promise<QemuSession> {
+    const session = new QemuSession(options);
+    await session.guarded(async () => {
+      await session.qmp.begin();
+      await session.gdb.begin();
+    });
+    return session;
+  }
+
+  /**
+   * Runs `work`; QEMU is gone after any error.
+   * @param patience milliseconds after which QEMU counts as hanging.
+   * @throws BootImageError `machine-failed` with what QEMU said, if it has gone; what `work` throws otherwise.
+   */
+  async guarded<T>(work: () => Promise<T>, patience = PATIENCE_MS): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const hanging = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(
+        () => reject(new BootImageError('machine-failed', `QEMU made no progress within ${String(patience / 1000)} s`)),
+        patience,
+      );
+    });
+    try {
+      return await Promise.race([work(), hanging]);
+    } catch (error) {
+      // QEMU's channels close a moment before it has ended.
+      const gone = await Promise.race([this.ended, new Promise<null>((resolve) => setTimeout(resolve, 50, null))]);
+      if (gone === null) await this.stop();
+      if (gone !== null && error instanceof BootImageError && error.code === 'machine-failed') {
+        throw this.process.failure(gone);
+      }
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Ends QEMU. Safe to call twice. */
+  async stop(): Promise<void> {
+    await this.process.kill();
+    await this.ended;
+  }
+
+  /** Waits for the BIOS to finish its self-test; the CPU then stands at the bootstrap loader's address, in real mode. */
+  async runBios(): Promise<void> {
+    await this.gdb.setBreakpoint(BOOTSTRAP);
+    await this.gdb.resume();
+    await this.gdb.clearBreakpoint(BOOTSTRAP);
+  }
+
+  /**
+   * Does what firmware would have done for ACPI, in place of firmware: the plan's empty `firmware` region, else RAM
+   * behind the plan's, receives the tables with the root pointer first; a copy of that stands in the EBDA.
+   * @returns false if the guest has to do without: no room, or a machine without tables.
+   */
+  async supplyAcpi(plan: BootPlan): Promise<boolean> {
+    const region = plan.regions.find(({ purpose, bytes }) => purpose === 'firmware' && bytes === undefined);
+    const { spare } = this.options.layout;
+    const area: AcpiArea = region === undefined ? spare : { address: region.address, size: BigInt(region.size) };
+    if (area.size === 0n || spare.size === 0n) return false;
+    await programChipset(this.qmp, this.options.type);
+    // The tables are read through memory that the guest is not told of, and which is clear again afterwards.
+    const fwCfg = new FwCfg(this.qmp, this.ram, spare.address + spare.size / 2n);
+    const rsdp = await installAcpiTables(fwCfg, this.ram, area);
+    if (rsdp === null) return false;
+    const taken = plan.regions.some(
+      ({ address, size }) => address < EBDA + BigInt(rsdp.length) && EBDA < address + BigInt(size),
+    );
+    if (!taken) {
+      this.ram.write(EBDA, rsdp);
+      this.ram.write(EBDA_SEGMENT, Uint8Array.of(Number(EBDA >> 4n) & 0xff, Number(EBDA >> 12n)));
+    }
+    return true;
+  }
+}
