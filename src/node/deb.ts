@@ -64,7 +64,7 @@ export async function* filesInDeb(
   Readable.from(slices(archive)).pipe(entries);
   for await (const entry of entries) {
     const { name, type, size } = entry.header;
-    if (type !== 'file' || !wanted(name, size ?? 0)) {
+    if (type !== 'file' || !wanted(name, size)) {
       entry.resume();
       continue;
     }
@@ -73,7 +73,7 @@ export async function* filesInDeb(
     for await (const chunk of entry) {
       if (keep === false) continue;
       chunks.push(chunk as Buffer);
-      if (keep === null && chunks.reduce((sum, { length }) => sum + length, 0) >= Math.min(HEAD, size ?? 0)) {
+      if (keep === null && chunks.reduce((sum, { length }) => sum + length, 0) >= Math.min(HEAD, size)) {
         keep = accepts(Buffer.concat(chunks).subarray(0, HEAD));
       }
     }

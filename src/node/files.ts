@@ -1,6 +1,17 @@
 /** The one module that touches files: reading images and writing results atomically. */
 import { randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, ftruncateSync, lstatSync, openSync, readSync, renameSync, statSync, unlinkSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  lstatSync,
+  openSync,
+  readSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { BootImageError } from '../bytes/error.js';
 
@@ -47,7 +58,8 @@ function readStream(fd: number, name: string): Uint8Array {
     }
     if (count === 0) break;
     total += count;
-    if (total > READ_LIMIT) throw new BootImageError('file-unreadable', `${name}: more than 2 GiB`, { hint: 'this is no kernel image' });
+    if (total > READ_LIMIT)
+      throw new BootImageError('file-unreadable', `${name}: more than 2 GiB`, { hint: 'this is no kernel image' });
     chunks.push(chunk.subarray(0, count));
   }
   const [first] = chunks;
@@ -76,7 +88,8 @@ export function readImage(path: string): Uint8Array {
   try {
     const stat = fstatSync(fd);
     if (!stat.isFile()) return readStream(fd, path);
-    if (stat.size > READ_LIMIT) throw new BootImageError('file-unreadable', `${path}: more than 2 GiB`, { hint: 'this is no kernel image' });
+    if (stat.size > READ_LIMIT)
+      throw new BootImageError('file-unreadable', `${path}: more than 2 GiB`, { hint: 'this is no kernel image' });
     const bytes = new Uint8Array(stat.size);
     let at = 0;
     while (at < bytes.length) {

@@ -3,7 +3,7 @@ import { ByteView } from '../bytes/byte-view.js';
 import { BootImageError } from '../bytes/error.js';
 import { hex } from '../bytes/numbers.js';
 import type { BootImage } from '../bzimage/boot-image.js';
-import { setupField, type SetupFieldName } from '../bzimage/setup-header.js';
+import { hasBootFlag, setupField, type SetupFieldName } from '../bzimage/setup-header.js';
 import { decompress } from '../compression/decompress.js';
 import type { ElfFile } from '../elf/elf-file.js';
 import { isElf } from '../elf/read-elf.js';
@@ -60,6 +60,16 @@ export class Subject {
     this.vmlinux = kernel.vmlinux;
     this.failure = kernel.failure;
     this.trueSize = kernel.trueSize;
+  }
+
+  /** True if the file begins with a boot sector, whatever follows. */
+  get hasBootSector(): boolean {
+    return this.image.stages.setup !== null || hasBootFlag(this.image.file);
+  }
+
+  /** True for an ELF file by itself. */
+  get isElfFile(): boolean {
+    return this.image.kind === 'vmlinux' || this.image.kind === 'elf';
   }
 
   /** True if the header has "HdrS". */
@@ -212,7 +222,8 @@ export async function createSubject(image: BootImage, options: RecoverOptions = 
   const nothing = { raw: null, vmlinux: null, trueSize: null };
   let raw: Uint8Array;
   try {
-    raw = (await decompressPayload(image, options)).bytes;
+    // A damaged kernel may look like an ELF file of another kind: it is judged as what it is given for.
+    raw = image.kind === 'elf' ? image.file.bytes : (await decompressPayload(image, options)).bytes;
   } catch (error) {
     if (!(error instanceof BootImageError) || error.code === 'aborted' || error.code === 'tool-missing') throw error;
     return new Subject(image, { ...nothing, failure: error, trueSize: await trueSizeOf(image, error, options) });

@@ -29,7 +29,7 @@ function unchecked(rule: string, says: string): Check {
   return { rule, where: 'the guest', says, unchecked: true };
 }
 
-const isFlat = (s: Subject): boolean => s.image.stages.setup !== null;
+const isFlat = (s: Subject): boolean => s.hasBootSector;
 
 export const QEMU: Loader = {
   id: 'qemu',
@@ -39,7 +39,7 @@ export const QEMU: Loader = {
   routes: [
     {
       name: 'linuxboot',
-      takes: (s) => s.hasMagic || (isFlat(s) && s.elf === null),
+      takes: (s) => s.hasMagic || (isFlat(s) && !s.isElfFile),
       checks: [
         { rule: 'setup.sects-in-file', where: 'hw/i386/x86.c: x86_load_linux', says: 'qemu: invalid kernel header' },
         unchecked('setup.hdrs', 'it is taken for a kernel older than protocol 2.00'),
@@ -49,7 +49,7 @@ export const QEMU: Loader = {
     },
     {
       name: 'elf',
-      takes: (s) => s.image.kind === 'vmlinux',
+      takes: (s) => s.isElfFile,
       checks: [
         { rule: 'elf.class', where: 'include/hw/elf_ops.h: load_elf', says: 'Error while loading elf kernel' },
         { rule: 'elf.little-endian', where: 'include/hw/elf_ops.h: load_elf', says: 'Error while loading elf kernel' },
@@ -330,7 +330,7 @@ export const KEXEC: Loader = {
     },
     {
       name: 'elf',
-      takes: (s) => s.image.kind === 'vmlinux',
+      takes: (s) => s.isElfFile,
       checks: [
         {
           rule: 'elf.little-endian',

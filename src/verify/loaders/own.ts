@@ -100,8 +100,7 @@ export const OWN: Loader = {
   routes: [
     {
       name: 'kernel',
-      takes: ({ image }) =>
-        image.kind === 'bzImage' || image.kind === 'zImage' || image.kind === 'vmlinux' || image.kind === 'uki',
+      takes: ({ image }) => ['bzImage', 'zImage', 'vmlinux', 'elf', 'uki'].includes(image.kind),
       checks: LINUX,
     },
   ],

@@ -47,7 +47,7 @@ export const FIRECRACKER: Loader = {
   routes: [
     {
       name: 'elf',
-      takes: (s) => s.image.kind === 'vmlinux',
+      takes: (s) => s.isElfFile,
       checks: [
         ...ELF_CHECKS,
         guest('elf.entry', 'the first instruction of the kernel faults'),
@@ -56,7 +56,7 @@ export const FIRECRACKER: Loader = {
     },
     {
       name: 'bzImage',
-      takes: (s) => s.image.stages.setup !== null,
+      takes: (s) => s.hasBootSector,
       checks: [
         ...BZ_CHECKS.slice(0, 4),
         {
@@ -81,7 +81,7 @@ export const CLOUD_HYPERVISOR: Loader = {
   routes: [
     {
       name: 'elf',
-      takes: (s) => s.image.kind === 'vmlinux',
+      takes: (s) => s.isElfFile,
       checks: [
         ...ELF_CHECKS,
         { rule: 'notes.pvh', where: 'vmm/src/vm.rs: load_kernel', says: 'KernelMissingPvhHeader' },
@@ -92,7 +92,7 @@ export const CLOUD_HYPERVISOR: Loader = {
     },
     {
       name: 'bzImage',
-      takes: (s) => s.image.stages.setup !== null,
+      takes: (s) => s.hasBootSector,
       checks: [
         ...BZ_CHECKS.slice(0, 4),
         guest('setup.entry-at-load-address', 'it enters at code32_start'),

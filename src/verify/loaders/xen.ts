@@ -74,8 +74,8 @@ const PV_NOTES: readonly Check[] = [
   },
 ];
 
-const isBoot = (s: Subject): boolean => s.image.stages.setup !== null && s.hasMagic;
-const isElfFile = (s: Subject): boolean => s.image.kind === 'vmlinux';
+const isBoot = (s: Subject): boolean => s.hasMagic;
+const isElfFile = (s: Subject): boolean => s.isElfFile;
 
 const BZIMAGE = 'xen/arch/x86/bzimage.c: bzimage_parse';
 const HYPERVISOR_BZIMAGE: readonly Check[] = [
@@ -257,7 +257,7 @@ export const PV_GRUB: Loader = {
   routes: [
     {
       name: 'bzImage',
-      takes: (s) => s.image.stages.setup !== null,
+      takes: (s) => s.hasBootSector,
       checks: [
         { rule: 'setup.boot-flag', where: PVGRUB, says: 'not xen image' },
         { rule: 'setup.hdrs', where: PVGRUB, says: 'not xen image' },

@@ -56,6 +56,8 @@ export const RELOCATION_RULES: RuleTable = [
     cure: 'Build with CONFIG_RANDOMIZE_BASE (64-bit) or CONFIG_RELOCATABLE (32-bit).',
     source: SOURCE,
     check: (s) =>
-      s.vmlinux === null || s.vmlinux.relocations !== null ? holds : [finding('there is no relocation table')],
+      s.vmlinux === null || s.vmlinux.elfBytes.length < s.vmlinux.raw.length
+        ? holds
+        : [finding('there is no relocation table')],
   },
 ];

@@ -61,8 +61,7 @@ export const SETUP_RULES: RuleTable = [
     why: 'Without it the image counts as older than protocol 2.00, and most loaders refuse it.',
     cure: 'Restore the bytes "HdrS" at offset 0x202.',
     source: `${DOCUMENT}, header`,
-    check: (s) =>
-      s.image.stages.setup === null || s.hasMagic ? holds : [finding('there is no "HdrS"', 'header', 0x202)],
+    check: (s) => (!s.hasBootSector || s.hasMagic ? holds : [finding('there is no "HdrS"', 'header', 0x202)]),
   },
   atLeast(0x200, '2.00', 'every field a loader needs'),
   atLeast(0x202, '2.02', 'cmd_line_ptr, the 32-bit pointer to the command line'),
