@@ -20,8 +20,7 @@ const LEAST_ALIGNMENT = 0x200000n;
  * A random move for `relocatedElf`.
  *
  * Where every entry of the kernel allows it, only the virtual addresses move, through all of the kernel's 1 GiB: the
- * loader's memory is not known here, and the physical place is its business. Otherwise (32-bit kernels, PVH entries
- * before 6.12, Xen PV) both move by the same distance, and the kernel stays in the lower three quarters of the memory:
+ * loader's memory is not known here, and the physical place is its business. Otherwise (32 bits, PVH, Xen PV) both move by the same distance, and the kernel stays in the lower three quarters of the memory:
  * what loaders put elsewhere, the initrd, they put at its top.
  *
  * @throws BootImageError `not-relocatable` without relocations, `does-not-fit` if there is no other place

@@ -4,27 +4,23 @@ import { ByteView } from '../bytes/byte-view.js';
 import { SHF_ALLOC } from '../elf/definitions.js';
 import { iterateNotes, noteViews } from '../elf/notes.js';
 import { writeElfHeader, writeProgramHeader, writeSectionHeader } from '../elf/write-elf.js';
-import {
-  XEN_ELFNOTE_ENTRY,
-  XEN_ELFNOTE_HYPERCALL_PAGE,
-  XEN_ELFNOTE_PHYS32_ENTRY,
-  XEN_ELFNOTE_PHYS32_RELOC,
-  findNote,
-} from './notes.js';
+import { XEN_ELFNOTE_ENTRY, XEN_ELFNOTE_HYPERCALL_PAGE, XEN_ELFNOTE_PHYS32_ENTRY, findNote } from './notes.js';
 import { applyRelocations, checkMove, kernelMap, type KernelMove } from './relocate.js';
 import { linkedPhysicalBase, linkedPhysicalEnd, type Vmlinux } from './vmlinux.js';
 
 /**
  * True if everything in the kernel, each of its entry points included, works when the physical and the virtual move
- * differ. The 64-bit entry computes phys_base from where it runs. The PVH entry does so only since it announces it by
- * PHYS32_RELOC (6.12): before, it loads the physical addresses of its page tables from words that the relocations move
- * with the virtual addresses. Xen PV fixes virtual minus physical address by VIRT_BASE. A 32-bit kernel has one move.
+ * differ. The 64-bit entry computes phys_base from where it runs, but:
+ *
+ * - PVH entries before 6.12 load physical addresses from words that the relocations move with the virtual addresses;
+ *   newer ones take the word in PHYS32_ENTRY for the address they were linked for, and loaders take it for the one to
+ *   jump to;
+ * - Xen PV fixes virtual minus physical address by VIRT_BASE;
+ * - a 32-bit kernel has one move.
  */
 export function movesIndependently(vmlinux: Vmlinux): boolean {
   const has = (type: number): boolean => findNote(vmlinux.notes, 'Xen', type) !== null;
-  return (
-    vmlinux.bits === 64 && !has(XEN_ELFNOTE_ENTRY) && (!has(XEN_ELFNOTE_PHYS32_ENTRY) || has(XEN_ELFNOTE_PHYS32_RELOC))
-  );
+  return vmlinux.bits === 64 && !has(XEN_ELFNOTE_ENTRY) && !has(XEN_ELFNOTE_PHYS32_ENTRY);
 }
 
 /**
