@@ -59,6 +59,13 @@ export function ramEnd(map: MemoryMap): bigint {
   );
 }
 
+/** Bytes of memory as a machine counts them: RAM's end below 4 GiB, with the adapters' hole inside, and RAM above. */
+export function memorySize(map: MemoryMap): bigint {
+  const high = map.filter(({ address, type }) => type === 'ram' && address >= FOUR_GIB);
+  const low = map.filter((range) => !high.includes(range));
+  return ramEnd(low) + high.reduce((sum, { size }) => sum + size, 0n);
+}
+
 /** Parses "512M", "1G", "65536K" or plain bytes (decimal or 0x...). @throws BootImageError `bad-argument` */
 export function parseMemorySize(text: string): bigint {
   const match = /^(0x[0-9a-f]+|\d+)([kmgt]?)b?$/i.exec(text.trim());

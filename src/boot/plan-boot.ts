@@ -6,11 +6,14 @@ import { planDecompressor } from './decompressor.js';
 import { planHook } from './hook.js';
 import { planLinux32 } from './linux32.js';
 import { planLinux64 } from './linux64.js';
+import { memorySize } from './memory-map.js';
+import { checkPlan } from './plan-check.js';
 import type { BootPlan } from './plan.js';
 import { planPvh } from './pvh.js';
 import type { PlanRequest } from './request.js';
 import { planSetup } from './setup.js';
 import { kernelBits } from './stage.js';
+import { planXenPv } from './xen-pv.js';
 
 function requireVmlinux(vmlinux: Vmlinux | null): Vmlinux {
   if (vmlinux === null) {
@@ -32,6 +35,19 @@ function unavailable(request: PlanRequest, protocols: string): never {
   );
 }
 
+/** A Xen domain owns as much memory as the machine of the request has; the map's holes are not in it. */
+function planXenDomain(
+  vmlinux: Vmlinux,
+  { role = 'domu', memory, initrd, commandLine = '', kaslr, at }: PlanRequest,
+): BootPlan {
+  if (kaslr !== undefined || at !== undefined) {
+    throw new BootImageError('bad-argument', 'a Xen PV kernel runs at the addresses that its notes name', {
+      field: 'kaslr',
+    });
+  }
+  return checkPlan(planXenPv(vmlinux, { role, memory: memorySize(memory), initrd, commandLine }));
+}
+
 function planKernel(image: BootImage, vmlinux: Vmlinux, request: PlanRequest): BootPlan {
   switch (request.protocol ?? (vmlinux.bits === 64 ? 'linux64' : 'linux32')) {
     case 'linux32':
@@ -40,6 +56,8 @@ function planKernel(image: BootImage, vmlinux: Vmlinux, request: PlanRequest): B
       return planLinux64(image, vmlinux, request);
     case 'pvh':
       return planPvh(image, vmlinux, request);
+    case 'xen-pv':
+      return planXenDomain(vmlinux, request);
     default:
       return unavailable(request, 'linux32, linux64, pvh or xen-pv');
   }

@@ -2,6 +2,7 @@
 import type { KernelMove } from '../kernel/relocate.js';
 import type { Region, Protocol, Stage } from './plan.js';
 import type { MemoryMap } from './memory-map.js';
+import type { XenRole } from './xen-layout.js';
 
 export interface PlanRequest {
   readonly stage: Stage;
@@ -28,6 +29,8 @@ export interface PlanRequest {
   readonly acpiRsdp?: bigint;
   /** Regions of the machine's own, already placed (ACPI tables, say); everything else keeps clear of them. */
   readonly extraRegions?: readonly Region[];
+  /** xen-pv only: which domain is built; domU by default. */
+  readonly role?: XenRole;
   /**
    * True gives the planner the kernel's buffer: relocations may be applied in place, so that `Vmlinux.raw` no longer
    * holds the kernel as it was linked. Otherwise a displaced kernel is relocated in a copy.

@@ -30,7 +30,7 @@ export interface PreparedPlan {
 
 /** The request that the options make. @throws BootImageError `bad-argument`, `file-not-found`, `file-unreadable` */
 export function requestFromOptions(options: PlanOptions, commandLine: string): PlanRequest {
-  const { enter = 'kernel', protocol, memory, e820, initrd, append = commandLine, kaslr } = options;
+  const { enter = 'kernel', protocol, memory, e820, initrd, append = commandLine, kaslr, role } = options;
   return {
     stage: enter,
     memory: e820 === undefined ? pcMemoryMap(parseMemorySize(memory)) : parseMemoryMap(readText(e820)),
@@ -38,6 +38,7 @@ export function requestFromOptions(options: PlanOptions, commandLine: string): P
     // Nobody else looks at the kernel's buffer afterwards.
     consumeKernel: true,
     ...(protocol === undefined ? {} : { protocol }),
+    ...(role === undefined ? {} : { role }),
     ...(initrd === undefined ? {} : { initrd: readImage(initrd) }),
     ...(kaslr === undefined ? {} : { kaslr: { seed: kaslr === true ? null : kaslr } }),
   };

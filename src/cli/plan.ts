@@ -1,0 +1,34 @@
+/** The `plan` command: what goes where, and how the CPU starts. */
+import { ramEnd } from '../boot/memory-map.js';
+import type { BootPlan } from '../boot/plan.js';
+import { planToJson } from '../boot/plan-json.js';
+import { writeRegions } from '../machines/ram-file/write-regions.js';
+import { setLength, writeFileAtomically } from '../node/files.js';
+import { toJson, type CliIo, type CommonOptions } from './io.js';
+import type { PlanOptions } from './options.js';
+import { drawPlan } from './plan-drawing.js';
+import { preparePlan } from './prepare-plan.js';
+
+export interface PlanCommandOptions extends CommonOptions, PlanOptions {
+  readonly ram?: string;
+}
+
+/** RAM from address 0 to its end, holes where the plan has nothing; the CPU's state and the rest beside it as JSON. */
+function writeRamImage(plan: BootPlan, path: string): void {
+  writeFileAtomically(path, (fd) => {
+    setLength(fd, Number(ramEnd(plan.memory)));
+    writeRegions(fd, plan.regions, ({ address }) => Number(address), true);
+  });
+  writeFileAtomically(`${path}.json`, new TextEncoder().encode(`${toJson(planToJson(plan))}\n`));
+}
+
+export async function runPlan(path: string, options: PlanCommandOptions, io: CliIo): Promise<number> {
+  const { plan } = await preparePlan(path, options, '');
+  if (options.ram !== undefined) {
+    writeRamImage(plan, options.ram);
+    io.note(`${options.ram}: memory, ${options.ram}.json: everything else`);
+  }
+  if (io.asJson) io.json(planToJson(plan));
+  else io.out(`${drawPlan(plan, io.width, io).join('\n')}\n`);
+  return 0;
+}
