@@ -46,7 +46,16 @@ async function measure(binary: string): Promise<string | null> {
   }
   try {
     const session = await QemuSession.start({
-      ...{ binary, type: 'q35', accel: 'kvm', smp: 1, extraArgs: [], needed: 0, onConsole: () => undefined },
+      ...{
+        binary,
+        type: 'q35',
+        accel: 'kvm',
+        smp: 1,
+        bios: false,
+        extraArgs: [],
+        needed: 0,
+        onConsole: () => undefined,
+      },
       layout: { low: 64n * MIB, high: 0n, spare: { address: 0n, size: 0n } },
     });
     try {

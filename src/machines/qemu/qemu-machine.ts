@@ -122,6 +122,7 @@ export function createQemuMachine(machineOptions: QemuOptions = {}): Machine {
         type,
         accel: await chooseAccel(binary, accel, note),
         smp,
+        bios: plan.firmware === 'bios',
         extraArgs,
         layout,
         needed: plan.regions.reduce((sum, { bytes }) => sum + (bytes?.length ?? 0), 0),

@@ -25,6 +25,8 @@ export interface SessionOptions {
   readonly type: QemuMachineType;
   readonly accel: 'tcg' | 'kvm';
   readonly smp: number;
+  /** A PC BIOS will run. */
+  readonly bios: boolean;
   readonly extraArgs: readonly string[];
   readonly layout: RamLayout;
   /** Bytes that will certainly be written to the RAM file. */
@@ -46,7 +48,10 @@ const MACHINE_PROPERTIES: Readonly<Record<QemuMachineType, string>> = {
  */
 const STEADY_CLOCK = ['-icount', 'shift=4'];
 
-function commandLine({ type, accel, smp, extraArgs, layout }: SessionOptions): string[] {
+/** Where a microvm's own firmware is qboot, it offers no BIOS services; SeaBIOS for PCs runs there too. */
+const MICROVM_BIOS = ['-bios', 'bios.bin'];
+
+function commandLine({ type, accel, smp, bios, extraArgs, layout }: SessionOptions): string[] {
   const size = `${String((layout.low + layout.high) >> 20n)}M`;
   const hole = layout.high === 0n ? '' : `,max-ram-below-4g=${String(layout.low)}`;
   return [
@@ -57,6 +62,7 @@ function commandLine({ type, accel, smp, extraArgs, layout }: SessionOptions): s
     ...CHANNEL_OPTIONS,
     ...['-serial', 'chardev:console'],
     ...(type === 'microvm' && accel === 'tcg' && smp === 1 ? STEADY_CLOCK : []),
+    ...(type === 'microvm' && bios ? MICROVM_BIOS : []),
     ...extraArgs,
   ];
 }
