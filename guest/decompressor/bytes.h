@@ -54,14 +54,23 @@ static inline void copy16(uint8_t *to, const uint8_t *from)
 }
 #endif
 
-/* Fills [to, end) from `from`, 16 bytes or more below or anywhere above; writes up to 31 bytes too many. */
+/* The most that one load and one store, or two of either, move. */
+#ifdef __x86_64__
+#define COPY_STEP 16
+#define copy_step copy16
+#else
+#define COPY_STEP 8
+#define copy_step copy8
+#endif
+
+/* Fills [to, end) from `from`, COPY_STEP bytes or more below or anywhere above; writes up to 31 bytes too many. */
 static inline void copy_wide(uint8_t *to, const uint8_t *from, const uint8_t *end)
 {
 	do {
-		copy16(to, from);
-		copy16(to + 16, from + 16);
-		to += 32;
-		from += 32;
+		copy_step(to, from);
+		copy_step(to + COPY_STEP, from + COPY_STEP);
+		to += 2 * COPY_STEP;
+		from += 2 * COPY_STEP;
 	} while (to < end);
 }
 
@@ -71,21 +80,24 @@ static inline void copy_match(uint8_t *to, size_t distance, const uint8_t *end)
 	const uint8_t *from = to - distance;
 
 	if (unlikely(distance < 16)) {
-		if (distance < 8) {
-			size_t period = distance;
+		size_t period = distance;
 
+		if (distance < 8) {
+#pragma GCC unroll 8
 			for (unsigned i = 0; i < 8; i++)
 				to[i] = from[i];
 			while (distance < 8)
 				distance += period;
-			copy8(to + 8, to + 8 - distance);
+			from = to - distance;
 		} else {
 			copy8(to, from);
-			copy8(to + 8, from + 8);
 		}
+		copy8(to + 8, from + 8);
 		/* Sixteen bytes on, the same text also begins sixteen bytes back or more. */
-		from = to + 16 - 2 * distance;
+		while (distance < 16)
+			distance += period;
 		to += 16;
+		from = to - distance;
 	}
 	copy_wide(to, from, end);
 }

@@ -24,9 +24,9 @@ const uint8_t *unpack_kernel(uint8_t *output);
 
 /*
  * The codec: decompresses [in, in_end) to `out`, never beyond out_end, and returns the end of what it wrote. May use
- * up to OVERRUN bytes behind out_end as scratch. Refuses corrupt input.
+ * up to OVERRUN bytes behind out_end as scratch and read a little behind in_end. Refuses corrupt input.
  */
-#define OVERRUN 64
+#define OVERRUN 512
 uint8_t *decode(const uint8_t *in, const uint8_t *in_end, uint8_t *out, uint8_t *out_end);
 
 /* elf.c: puts the segments of the ELF file at `file` in place for a kernel at `output`; returns its entry point. */

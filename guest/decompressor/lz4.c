@@ -29,6 +29,24 @@ static inline size_t long_length(size_t n, const uint8_t **in, const uint8_t *in
 	return n;
 }
 
+/* n + more bytes, n < 16: as many as that can be or, where a step copies less, as many as it takes. */
+static inline void copy_short(uint8_t *to, const uint8_t *from, size_t n, size_t more)
+{
+#ifdef __x86_64__
+	(void)n;
+	copy16(to, from);
+	if (more)
+		*(le32 *)(to + 16) = load32(from + 16);
+#else
+	copy8(to, from);
+	if (n + more > 8) {
+		copy8(to + 8, from + 8);
+		if (more)
+			*(le32 *)(to + 16) = load32(from + 16);
+	}
+#endif
+}
+
 /* One block to `out`; matches reach back to `start`. */
 static uint8_t *decode_block(const uint8_t *in, const uint8_t *in_end, uint8_t *out, uint8_t *out_end)
 {
@@ -46,18 +64,17 @@ static uint8_t *decode_block(const uint8_t *in, const uint8_t *in_end, uint8_t *
 			length = token & 15;
 			if (unlikely(literals == LONG))
 				goto literals;
-			copy16(out, in);
+			copy_short(out, in, literals, 0);
 			in += literals;
 			out += literals;
 			distance = load16(in);
 			in += 2;
-			if (unlikely(length == LONG || distance < 16))
+			if (unlikely(length == LONG || distance < COPY_STEP))
 				goto match;
 			from = out - distance;
 			if (unlikely(from < start))
 				corrupt();
-			copy16(out, from);
-			*(le32 *)(out + 16) = load32(from + 16);
+			copy_short(out, from, length, MIN_MATCH);
 			out += length + MIN_MATCH;
 		}
 

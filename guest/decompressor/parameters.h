@@ -7,7 +7,7 @@
 
 #define PARAMETERS_AT 0x210
 #define PARAMETERS_MAGIC 0x50537a62 /* "bzSP" */
-#define PARAMETERS_SIZE 0x50
+#define PARAMETERS_SIZE 0x58
 
 /* flags */
 #define FLAG_RELOCATABLE 0x01	/* may run at any address that kernel_alignment allows; else only at load_physical_addr */
@@ -60,6 +60,11 @@ struct parameters {
 	uint64_t load_physical_addr; /* where the kernel is linked to */
 	uint32_t command_line_offset; /* NUL-terminated; used when the boot loader gives none; 0 if there is none */
 	uint32_t reserved;
+	/*
+	 * Of ELF file and relocations, taken as 32-bit words: the sum of the words in the low half, the sum of these
+	 * sums after each word in the high half. 0: not checked.
+	 */
+	uint64_t checksum;
 };
 
 #define PARAMETER_AT(field, offset) \

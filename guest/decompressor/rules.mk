@@ -1,12 +1,12 @@
-# One program per word size and codec. Codecs are built for speed, the rest for size. The 64-bit tail enables SSE.
-DECOMPRESSOR_CODECS := none lz4
+# One program per word size and codec. What touches every byte is built for speed, the rest for size. The 64-bit tail enables SSE.
+DECOMPRESSOR_CODECS := none gzip lz4 zstd
 DECOMPRESSOR_PARTS32 := head main command-line console elf kaslr
 DECOMPRESSOR_PARTS64 := $(DECOMPRESSOR_PARTS32) identity-map
 DECOMPRESSOR_HEADERS := $(wildcard decompressor/*.h) include/boot_params.h include/elf.h include/io.h
 DECOMPRESSOR_CFLAGS := -std=gnu11 -Wall -Wextra -Werror -ffreestanding -fpie -fvisibility=hidden \
 	-fno-stack-protector -fno-ident -fno-asynchronous-unwind-tables -fcf-protection=none -ffunction-sections \
 	-fno-tree-loop-distribute-patterns -Iinclude
-DECOMPRESSOR_CFLAGS32 := $(DECOMPRESSOR_CFLAGS) -m32 -march=i386 -mtune=i686 -mgeneral-regs-only
+DECOMPRESSOR_CFLAGS32 := $(DECOMPRESSOR_CFLAGS) -m32 -march=i386 -mtune=generic -mgeneral-regs-only
 DECOMPRESSOR_CFLAGS64 := $(DECOMPRESSOR_CFLAGS) -m64 -mno-red-zone
 DECOMPRESSOR_EMULATION32 := elf_i386
 DECOMPRESSOR_EMULATION64 := elf_x86_64
@@ -35,4 +35,4 @@ $$(OUT)/decompressor$(1)_$(2): $$(OUT)/decompressor$(1)_$(2).elf
 endef
 $(foreach bits,32 64,$(eval $(call decompressor_program,$(bits),none,codec-none)))
 $(foreach bits,32 64,$(foreach codec,$(filter-out none,$(DECOMPRESSOR_CODECS)),\
-	$(eval $(call decompressor_program,$(bits),$(codec),unpack codec-$(codec)))))
+	$(eval $(call decompressor_program,$(bits),$(codec),codec-unpack codec-$(codec)))))
