@@ -114,7 +114,7 @@ export async function bootXen(
         [...block.matchAll(/^ ([^:]+): +(\S+)$/gm)].map(([, label = '', value = '']) => [label.trim(), value]),
       ),
       kernelLine: /Dom0 kernel: .*/.exec(console)?.[0] ?? null,
-      built: /Dom0 has maximum|Xen is relinquishing VGA console|Initial low memory virq/.test(console),
+      built: /Serial input to DOM0|Xen is relinquishing VGA console/.test(console) && !console.includes('Panic on CPU'),
     };
   } finally {
     rmSync(work, { recursive: true, force: true });

@@ -24,9 +24,9 @@ const LOADING: readonly Check[] = [
     where: `${DOMINFO}: elf_xen_addr_calc_check`,
     says: 'ERROR: ELF start or entries are out of bounds',
   },
-  { rule: 'elf.copy-limit', where: LOAD, says: 'program segments total to more than the input image size' },
-  { rule: 'elf.segment-file-range', where: LOAD, says: 'out of range access' },
-  { rule: 'elf.filesz-memsz', where: LOAD, says: 'out of range access' },
+  { rule: 'elf.copy-limit', where: LOAD, says: 'Failed to load the kernel binary' },
+  { rule: 'elf.segment-file-range', where: LOAD, says: 'Failed to load the kernel binary' },
+  { rule: 'elf.filesz-memsz', where: LOAD, says: 'Failed to load the kernel binary' },
 ];
 
 const PV_NOTES: readonly Check[] = [
