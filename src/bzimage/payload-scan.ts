@@ -189,17 +189,21 @@ export function probeAt(view: ByteView, at: number): { compression: Compression;
 
 /** Every plausible place in the window, best evidence first and, among equals, in file order. At most 16. */
 export function scanForPayload(view: ByteView): ScanHit[] {
-  // Second byte of the magic by its first; 0x100 marks that there is one.
-  const second = new Uint16Array(256);
-  for (const { magic } of PROBES) second[magic & 0xff] = (magic >> 8) | 0x100;
   const hits: ScanHit[] = [];
   const { bytes } = view;
   const end = view.length - LONGEST_HEADER;
-  for (let at = 0; at < end && hits.length < MAX_HITS; at++) {
-    const wanted = second[bytes[at] ?? 0] ?? 0;
-    if (wanted === 0 || wanted !== ((bytes[at + 1] ?? 0) | 0x100)) continue;
-    const found = probeAt(view, at);
-    if (found !== null) hits.push({ offset: at, ...found });
+  // One native search a format: no loop over every byte, which is slow until it has been compiled.
+  for (const { magic } of PROBES) {
+    const first = magic & 0xff;
+    const second = magic >> 8;
+    let found = 0;
+    for (let at = bytes.indexOf(first); at >= 0 && at <= end && found < MAX_HITS; at = bytes.indexOf(first, at + 1)) {
+      if (bytes[at + 1] !== second) continue;
+      const hit = probeAt(view, at);
+      if (hit === null) continue;
+      hits.push({ offset: at, ...hit });
+      found++;
+    }
   }
   hits.sort((a, b) => b.evidence - a.evidence || a.offset - b.offset);
   return hits.slice(0, MAX_CANDIDATES);

@@ -1,7 +1,7 @@
 /** Where the kernel lies inside the protected-mode stage: by the header (2.08 and newer), else by scanning. */
 import type { ByteView } from '../bytes/byte-view.js';
 import { hex } from '../bytes/numbers.js';
-import { detectCompression, type Compression } from '../compression/formats.js';
+import { compressionFormat, detectCompression, type Compression } from '../compression/formats.js';
 import type { FileRange, Payload } from './boot-image.js';
 import { scanForPayload } from './payload-scan.js';
 import type { ProblemList } from './problems.js';
@@ -18,7 +18,7 @@ function headerPayload(file: ByteView, range: FileRange, complete: boolean): Pay
     ...range,
     compression,
     sizeWord: hasWord ? file.u32(range.offset + range.length - SIZE_WORD) : null,
-    compressedLength: hasWord && compression !== 'gzip' ? range.length - SIZE_WORD : range.length,
+    compressedLength: hasWord && compressionFormat(compression).sizeWord ? range.length - SIZE_WORD : range.length,
     foundBy: 'header',
   };
 }
@@ -27,6 +27,7 @@ function readHeaderPayload(
   file: ByteView,
   setup: SetupHeader,
   protectedMode: FileRange,
+  kernelEnd: number,
   problems: ProblemList,
 ): Payload | null {
   const { payload_offset = 0, payload_length = 0 } = setup.values;
@@ -55,6 +56,14 @@ function readHeaderPayload(
       'error',
       'payload-truncated',
       `the payload takes ${payload_length} bytes from ${hex(offset)} on; the file has ${available}`,
+      'payload_length',
+    );
+  }
+  if (complete && offset + payload_length > kernelEnd) {
+    complain(
+      'warning',
+      'payload-behind-kernel',
+      `the payload ends at ${hex(offset + payload_length)}, but syssize counts only up to ${hex(kernelEnd)}`,
       'payload_length',
     );
   }
@@ -100,7 +109,7 @@ export function findPayload(
   problems: ProblemList,
 ): PayloadPlaces {
   if (protectedMode === null) return NOWHERE;
-  const byHeader = readHeaderPayload(file, setup, protectedMode, problems);
+  const byHeader = readHeaderPayload(file, setup, protectedMode, scanRange.end, problems);
   if (byHeader !== null && byHeader.compression !== null) return { payload: byHeader, candidates: [] };
   const { from, end } = scanRange;
   const hits = from < end ? scanForPayload(file.view(from, end - from)) : [];

@@ -10,7 +10,7 @@ export const PE_POINTER_OFFSET = 0x3c;
 /** "PE\0\0" before the COFF header. */
 export const PE_SIGNATURE = 0x00004550;
 
-/** Magic that Linux images since 6.1 carry at 0x38, so that loaders know them (include/linux/pe.h). */
+/** Magic that newer Linux images (6.12, not 6.1) carry at 0x38, so that loaders know them (include/linux/pe.h). */
 export const LINUX_PE_MAGIC = 0x818223cd;
 export const LINUX_PE_MAGIC_OFFSET = 0x38;
 

@@ -13,9 +13,6 @@ import { readStageElf } from './stage-elf.js';
 import { kernelEnd, readStages } from './stages.js';
 import { readUki, type Uki } from './uki.js';
 
-/** The version field ends here: shorter files have no setup header that could be read. */
-const SHORTEST_HEADER = 0x208;
-const OLD_HEADER = 0x200;
 /** A kernel in a kernel in a kernel is nobody's intention. */
 const DEEPEST = 2;
 
@@ -84,10 +81,6 @@ class ImageFile implements BootImage {
   }
 }
 
-function hasSetupHeader(file: ByteView): boolean {
-  return (file.length >= SHORTEST_HEADER && hasSetupMagic(file)) || (file.length >= OLD_HEADER && hasBootFlag(file));
-}
-
 function readKernelFile(
   file: ByteView,
   setup: SetupHeader,
@@ -143,7 +136,7 @@ function readPeFile(file: ByteView, pe: PeImage, depth: number, problems: Proble
 function read(file: ByteView, depth: number): BootImage {
   const problems = new ProblemList();
   const pe = readPe(file, problems);
-  if (hasSetupHeader(file)) {
+  if (hasSetupMagic(file) || hasBootFlag(file)) {
     const headerProblems = new ProblemList();
     const setup = readSetupHeader(file, headerProblems);
     const recognised = recogniseSetup(file, setup, pe);

@@ -108,7 +108,7 @@ export const SETUP_FIELDS = [
     since: 0,
     access: 'modify',
     duty: 'optional',
-    doc: 'default root device number (major << 8 | minor); deprecated in favour of "root="',
+    doc: 'default root device number ((major << 8) + minor); deprecated in favour of "root="',
   },
   {
     name: 'boot_flag',
@@ -181,7 +181,7 @@ export const SETUP_FIELDS = [
     since: 0x0200,
     access: 'write',
     duty: 'obligatory',
-    doc: 'loader id << 4 | its version; 0xff: no id assigned',
+    doc: '(loader id << 4) + its version; 0xff: no id assigned',
   },
   {
     name: 'loadflags',
@@ -445,7 +445,8 @@ export function fieldOfVersion(field: SetupField, version: number): SetupField {
 /** Fields of a protocol version, in the order of their offsets. Version 0 means an old header without "HdrS". */
 export function setupFieldsOf(version: number): readonly SetupField[] {
   // 2.14 was withdrawn before a release: it has what 2.13 has.
-  const effective = version === 0x020e ? 0x020d : version;
+  // "HdrS" came with 2.00: a lower number is damage.
+  const effective = version === 0x020e ? 0x020d : version === 0 ? 0 : Math.max(version, 0x0200);
   return SETUP_FIELDS.filter(({ since }) => since <= effective);
 }
 

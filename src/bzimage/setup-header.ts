@@ -43,11 +43,13 @@ const OLD_HEADER_END = 0x200;
 const SHORT_JUMP = 0xeb;
 /** boot_params has room for the header up to here; behind it lies edd_mbr_sig_buffer. */
 const HEADER_END_LIMIT = 0x290;
+const VERSION_END = 0x208;
+const FIRST_PROTOCOL = 0x0200;
 const VERSION_STRING_LIMIT = 4096;
 
-/** True if "HdrS" stands where a header of protocol 2.00 and newer has it. */
+/** True if "HdrS" stands where a header of protocol 2.00 and newer has it, and the version behind it. */
 export function hasSetupMagic(file: ByteView): boolean {
-  return file.has(SETUP_JUMP_BASE, 4) && file.u32(SETUP_JUMP_BASE) === SETUP_MAGIC;
+  return file.has(0, VERSION_END) && file.u32(SETUP_JUMP_BASE) === SETUP_MAGIC;
 }
 
 /** True if the file begins with a boot sector. */
@@ -100,9 +102,9 @@ function readValues(file: ByteView, version: number, headerEnd: number): SetupVa
   for (const row of setupFieldsOf(version)) {
     const field = fieldOfVersion(row, version);
     const end = field.offset + fieldSize(field);
-    // Magic, version and jump were read to get here, whatever length the header gives itself.
-    const always = end <= 0x208;
-    if ((always || end <= headerEnd) && file.has(0, end)) values[field.name] = readField(file, 0, field);
+    // Every header with "HdrS" has the fields of 2.00, whatever length it gives itself.
+    if ((row.since <= FIRST_PROTOCOL || end <= headerEnd) && file.has(0, end))
+      values[field.name] = readField(file, 0, field);
   }
   return values;
 }
@@ -127,8 +129,8 @@ function readVersionString(file: ByteView, pointer: number, setupSects: number, 
 }
 
 /**
- * The setup header of a file that begins with one (`hasSetupMagic` or `hasBootFlag`). Never throws for a file of at
- * least 0x208 bytes, or 0x200 for an old header: what is wrong goes into `problems`.
+ * The setup header of a file that begins with one (`hasSetupMagic` or `hasBootFlag`). Never throws: what is
+ * wrong goes into `problems`.
  */
 export function readSetupHeader(file: ByteView, problems: ProblemList): SetupHeader {
   const version = hasSetupMagic(file) ? file.u16(setupField('version').offset) : 0;
@@ -141,7 +143,7 @@ export function readSetupHeader(file: ByteView, problems: ProblemList): SetupHea
   if (values.boot_flag !== BOOT_FLAG) {
     complain('boot-flag', `boot_flag is ${hex(values.boot_flag ?? 0)}, not 0xaa55`, 'boot_flag');
   }
-  if (version !== 0 && (version < 0x0200 || version > NEWEST_PROTOCOL)) {
+  if (version !== 0 && (version < FIRST_PROTOCOL || version > NEWEST_PROTOCOL)) {
     complain('protocol-unknown', `protocol ${protocolText(version)} is not defined (2.00 to 2.15 are)`, 'version');
   } else if (version === 0x020e) {
     complain('protocol-withdrawn', 'protocol 2.14 was withdrawn; the header is read as 2.13', 'version');
