@@ -98,6 +98,9 @@ async function symbolsOf(vmlinux: Vmlinux): Promise<import('../kernel/kallsyms/k
 async function chooseMove(image: BootImage, vmlinux: Vmlinux, options: ExtractOptions): Promise<KernelMove> {
   const { chooseElfMove } = await import('../boot/elf-move.js');
   const { parseMemorySize } = await import('../boot/memory-map.js');
+  const { refuseUnfit } = await import('../verify/obey.js');
+  const { subjectOf } = await import('../verify/subject.js');
+  refuseUnfit(subjectOf(image, vmlinux), 'kernel', vmlinux.bits === 64 ? 'linux64' : 'linux32');
   return chooseElfMove(vmlinux, {
     alignment: BigInt(innermost(image).setup?.values.kernel_alignment ?? 0),
     memory: parseMemorySize(options.memory ?? DEFAULT_MEMORY),

@@ -217,6 +217,11 @@ function relocationFacts(vmlinux: Vmlinux | null): RelocationFacts {
   return { outside, unsorted };
 }
 
+/** An image with the kernel that was recovered from it, or without one: rules about the kernel hold then. */
+export function subjectOf(image: BootImage, vmlinux: Vmlinux | null): Subject {
+  return new Subject(image, { raw: vmlinux?.raw ?? null, vmlinux, failure: null, trueSize: null });
+}
+
 /** Prepares an image for judgement: decompresses once and keeps going on whatever is damaged. */
 export async function createSubject(image: BootImage, options: RecoverOptions = {}): Promise<Subject> {
   const nothing = { raw: null, vmlinux: null, trueSize: null };
