@@ -82,7 +82,7 @@ function elfPieces(image: BootImage, header: LoaderHeader): StagePieces | null {
   if (linked < 0n || pieces.some(({ address }) => address < linked)) {
     malformed('its segments do not ascend from where the file is loaded', 'p_paddr');
   }
-  return { linked, size: end - linked, pieces, entry: elf.header.e_entry, code32Start: header.big('code32_start') };
+  return { linked, size: end - linked, pieces, entry: elf.header.e_entry, code32Start: elf.header.e_entry };
 }
 
 /**
