@@ -19,6 +19,8 @@ export interface BootOptions extends CommonOptions, PlanOptions {
   readonly bios?: string;
   /** Seconds. */
   readonly timeout?: number;
+  /** The run has succeeded once the console shows this. */
+  readonly until?: string;
   readonly timing?: boolean;
 }
 
@@ -51,6 +53,7 @@ async function loadMachine(plan: BootPlan, options: BootOptions): Promise<Machin
 /** Why the guest was told to stop. */
 type Stop =
   | { readonly by: 'user' }
+  | { readonly by: 'text' }
   | { readonly by: 'timeout' }
   | { readonly by: 'signal'; readonly name: (typeof SIGNALS)[number] };
 
@@ -119,6 +122,7 @@ async function runGuest(path: string, options: BootOptions, io: CliIo, stopper: 
       run.firstOutput ??= performance.now();
       run.words.add(bytes);
       consoleOut.write(bytes);
+      if (options.until !== undefined && run.words.includes(options.until)) stopper.stop({ by: 'text' });
     },
     onHook: (...hooked) =>
       answerHook(prepared, options, ...hooked).catch((error: unknown) => {
@@ -166,25 +170,28 @@ function explainFailure(exit: GuestExit, stop: Stop | null, options: BootOptions
 
 function statusOf(exit: GuestExit, stop: Stop | null): number {
   if (stop?.by === 'signal') return 128 + constants.signals[stop.name];
-  if (stop?.by === 'user') return 0;
+  if (stop?.by === 'user' || stop?.by === 'text') return 0;
   return stop === null && exit.end === 'powered-off' ? 0 : 1;
 }
 
 /** Tenths of a millisecond are all that is worth telling. */
 const rounded = (milliseconds: number): number => Math.round(milliseconds * 10) / 10;
 
+/** `cpu_ms` is this process's own CPU time, Node's start included; QEMU's is not. */
 function timesOf(run: Run): Record<string, unknown> {
+  const cpu = process.cpuUsage();
   return {
     host_ms: Object.fromEntries(Object.entries(run.hostMs).map(([name, value]) => [name, rounded(value)])),
     first_output_ms: run.firstOutput === null ? null : rounded(run.firstOutput),
     total_ms: rounded(performance.now()),
+    cpu_ms: rounded((cpu.user + cpu.system) / 1000),
     ...(run.guest?.instructions === undefined ? {} : { instructions: run.guest.instructions() }),
   };
 }
 
 /**
  * Runs until the guest ends, the time is over, or the user or a signal ends it.
- * @returns 0 when the guest has powered off or the user has left, 1 when it failed, 128 + n for signal n.
+ * @returns 0 when the guest has powered off, has said what `--until` waits for, or the user has left; 1 when it failed, 128 + n for signal n.
  */
 export async function runBoot(path: string, options: BootOptions, io: CliIo): Promise<number> {
   const stopper = new Stopper(options.timeout);

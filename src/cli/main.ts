@@ -135,6 +135,7 @@ function build(): Command {
     .option('--smp <count>', 'processors (qemu)', parseCount)
     .option('--bios <file>', 'BIOS for the setup and hook stages (v86)')
     .option('--timeout <seconds>', 'end the guest after this time', parseSeconds)
+    .option('--until <text>', 'end the guest, successfully, once its console shows this')
     .option('--timing', 'print times as JSON on the last line of stderr');
 
   addPlanOptions(

@@ -29,6 +29,10 @@ export class LastWords {
       .slice(-count);
   }
 
+  includes(text: string): boolean {
+    return this.#tail.includes(text);
+  }
+
   /** The kernel said that it is done: "Power down", or "System halted" where it knows no power switch. */
   get poweredDown(): boolean {
     return POWERED_DOWN.test(this.#tail);
