@@ -5,16 +5,20 @@ import { LastWords } from '../last-words.js';
 import type { ProcessEnd } from './qemu-process.js';
 import type { QmpEvent } from './qmp.js';
 import type { QemuSession } from './session.js';
+import { readTextScreen } from './text-screen.js';
 
 /** How often a silent guest is looked at, and what a CPU that nothing but a reset can wake looks like. */
 const WATCH_MS = 1000;
 const INTERRUPTS_ON = 0x200;
+/** Longest wait for the screen of a guest that is to end. */
+const SCREEN_MS = 500;
 
 /** Collects what the guest does, before and after there is a session to ask. */
 export class GuestRecord {
   readonly words = new LastWords();
   readonly #onConsole: (bytes: Uint8Array) => void;
-  spoke = false;
+  /** Bytes that came from the console. */
+  bytes = 0;
   shutdown: string | null = null;
 
   constructor(onConsole: (bytes: Uint8Array) => void) {
@@ -22,7 +26,7 @@ export class GuestRecord {
   }
 
   console(bytes: Uint8Array): void {
-    this.spoke = true;
+    this.bytes += bytes.length;
     this.words.add(bytes);
     this.#onConsole(bytes);
   }
@@ -46,6 +50,7 @@ export class QemuGuest implements Guest {
   readonly #session: QemuSession;
   readonly #record: GuestRecord;
   #verdict: GuestExit | null = null;
+  #screen: readonly string[] = [];
 
   /** @param hooked what has still to be done with the guest at its hook before it runs freely. */
   constructor(session: QemuSession, record: GuestRecord, hooked: Promise<void> = Promise.resolve()) {
@@ -61,8 +66,18 @@ export class QemuGuest implements Guest {
   }
 
   async stop(): Promise<void> {
+    const first = this.#verdict === null;
     this.#verdict ??= { end: 'stopped', reason: '' };
+    if (first && this.#record.bytes === 0 && this.#session.options.bios) {
+      const patience = delay(SCREEN_MS, undefined, { ref: false }).then(() => []);
+      this.#screen = await Promise.race([readTextScreen(this.#session.qmp).catch(() => []), patience]);
+    }
     await this.#session.stop();
+  }
+
+  /** What a guest that never used its serial port had on its VGA text screen when it was stopped. */
+  screen(): readonly string[] {
+    return this.#screen;
   }
 
   async #run(hooked: Promise<void>): Promise<void> {
@@ -90,11 +105,13 @@ export class QemuGuest implements Guest {
   /** QEMU tells nobody when a guest stops its CPUs for good. */
   async #watch(): Promise<void> {
     const state = { over: false };
+    let seen = 0;
     void this.#session.ended.then(() => (state.over = true));
     while (!state.over) {
       await delay(WATCH_MS, undefined, { ref: false });
-      if (this.#record.spoke) {
-        this.#record.spoke = false;
+      const { bytes } = this.#record;
+      if (bytes !== seen) {
+        seen = bytes;
         continue;
       }
       const registers = await this.#session.qmp.monitor('info registers -a').catch(() => '');

@@ -129,9 +129,11 @@ export function createQemuMachine(machineOptions: QemuOptions = {}): Machine {
         onConsole: (bytes) => record.console(bytes),
         onEvent: (event) => record.event(event),
       });
-      const abort = (): void => void session.stop();
+      let end = (): Promise<void> => session.stop();
+      const abort = (): void => void end();
       options.signal?.addEventListener('abort', abort);
       void session.ended.then(() => options.signal?.removeEventListener('abort', abort));
+      if (options.signal?.aborted === true) abort();
       const timing = { place: 0 };
       try {
         await session.guarded(async () => {
@@ -149,7 +151,9 @@ export function createQemuMachine(machineOptions: QemuOptions = {}): Machine {
         if (complaint !== '') note(`QEMU: ${complaint}`);
         const { hook } = plan;
         const hooked = hook === null || onHook === null ? undefined : answerHook(session, hook.address, onHook, timing);
-        return { guest: new QemuGuest(session, record, hooked), timing };
+        const guest = new QemuGuest(session, record, hooked);
+        end = () => guest.stop();
+        return { guest, timing };
       } catch (error) {
         if (options.signal?.aborted === true)
           throw new BootImageError('aborted', 'stopped before the guest began', { cause: error });

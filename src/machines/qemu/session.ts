@@ -55,13 +55,14 @@ function commandLine({ type, accel, smp, bios, extraArgs, layout }: SessionOptio
   const size = `${String((layout.low + layout.high) >> 20n)}M`;
   const hole = layout.high === 0n ? '' : `,max-ram-below-4g=${String(layout.low)}`;
   return [
-    ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-vga', 'none', '-S'],
+    ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-S'],
     ...['-machine', `${type},memory-backend=ram${MACHINE_PROPERTIES[type]}${hole}`, '-accel', accel],
     ...['-m', size, '-object', `memory-backend-file,id=ram,size=${size},mem-path=${RAM_PATH},share=on`],
     ...['-smp', String(smp), '-d', 'cpu_reset', '-D', LOG_PATH],
     ...CHANNEL_OPTIONS,
     ...['-serial', 'chardev:console'],
     ...(type === 'microvm' && accel === 'tcg' && smp === 1 ? STEADY_CLOCK : []),
+    ...(type === 'microvm' ? [] : ['-vga', bios ? 'std' : 'none']),
     ...(type === 'microvm' && bios ? MICROVM_BIOS : []),
     ...extraArgs,
   ];
