@@ -1,5 +1,5 @@
 # One program per word size and codec. What touches every byte is built for speed, the rest for size. The 64-bit tail enables SSE.
-DECOMPRESSOR_CODECS := none gzip lz4 zstd
+DECOMPRESSOR_CODECS := none gzip lz4 zstd xz
 DECOMPRESSOR_PARTS32 := head main command-line console elf kaslr
 DECOMPRESSOR_PARTS64 := $(DECOMPRESSOR_PARTS32) identity-map
 DECOMPRESSOR_HEADERS := $(wildcard decompressor/*.h) include/boot_params.h include/elf.h include/io.h

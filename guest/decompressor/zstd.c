@@ -681,9 +681,9 @@ static uint8_t *read_blocks(struct frame *frame, const uint8_t **given, const ui
 		case RLE:
 			if (in >= in_end || size > (size_t)(out_end - out))
 				corrupt();
-			for (const uint8_t *end = out + size; out < end; out++)
-				*out = *in;
-			in++;
+			*out = *in++;
+			copy_match(out + 1, 1, out + size);
+			out += size;
 			break;
 		case COMPRESSED:
 			if (size > (size_t)(in_end - in))
