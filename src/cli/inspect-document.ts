@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { latin1 } from '../bytes/byte-view.js';
 import { BootImageError } from '../bytes/error.js';
-import { hex, safeNumber } from '../bytes/numbers.js';
+import { hex, hexBytes, safeNumber } from '../bytes/numbers.js';
 import { fieldToJson } from '../bytes/struct.js';
 import type { BootImage, FileRange, Problem, StageElf } from '../bzimage/boot-image.js';
 import { KERNEL_INFO, type KernelInfo } from '../bzimage/kernel-info.js';
@@ -149,8 +149,14 @@ function vmlinuxDocument(vmlinux: Vmlinux, config: boolean): Record<string, unkn
     entry: hex(elf.header.e_entry),
     size: vmlinux.elfBytes.length,
     segments: segments(elf),
-    notes: vmlinux.notes.map(({ owner, type, name, desc, value }) => ({ owner, type, name, desc, value })),
-    build_id: buildId?.desc ?? null,
+    notes: vmlinux.notes.map(({ owner, type, name, desc, value }) => ({
+      owner,
+      type,
+      name,
+      desc: hexBytes(desc),
+      value,
+    })),
+    build_id: buildId === undefined ? null : hexBytes(buildId.desc),
     relocations: counts,
     banner: vmlinux.banner,
     release: vmlinux.release,

@@ -15,6 +15,9 @@ export interface InspectOptions extends CommonOptions {
 /** CONFIG_IKCONFIG puts the kernel's .config behind this (kernel/configs.c). */
 const IKCONFIG_MAGIC = 'IKCFG_ST';
 
+/** The protocol that made the payload an ELF file. */
+const ELF_PAYLOAD_SINCE = 0x0208;
+
 interface Attempt {
   readonly recovered: Recovered | null;
   readonly failure: Problem | null;
@@ -40,9 +43,10 @@ async function recover(image: BootImage, limit: number): Promise<Attempt> {
     return { recovered: { ...recovered, vmlinux, config }, failure: null };
   } catch (error) {
     if (!(error instanceof BootImageError) || error.blame !== 'image') throw error;
-    // A kernel of the time before 2.08 is a raw binary: nothing is wrong with it.
-    const failure =
-      error.code === 'payload-not-elf' ? { ...problemOf(error), severity: 'note' as const } : problemOf(error);
+    const failure = problemOf(error);
+    // Kernels before 2.08 are raw binaries: nothing is wrong with them.
+    const expected = error.code === 'payload-not-elf' && (image.setup?.version ?? 0) < ELF_PAYLOAD_SINCE;
+    if (expected) return { recovered, failure: { ...failure, severity: 'note' } };
     return { recovered, failure };
   }
 }
