@@ -5,11 +5,11 @@ import { latin1 } from '../bytes/byte-view.js';
 const KEPT = 16384;
 
 /**
- * Linux's messages (kernel/reboot.c and kernel/panic.c; before 3.x without "reboot: "), each a whole console line
- * behind an optional time stamp.
+ * Linux's messages (kernel/reboot.c and kernel/panic.c; before 3.x without "reboot: ") at the end of a console line:
+ * a time stamp may stand in front, and a prompt whose line was not finished.
  */
-const POWERED_DOWN = /^(?:\[[ \d.]+\] )?(?:reboot: )?(?:Power down|System halted)\.?$/m;
-const PANIC = /^(?:\[[ \d.]+\] )?(Kernel panic(?: - not syncing)?: .*)$/m;
+const POWERED_DOWN = /(?:^|\s)(?:Power down|System halted)\.?$/m;
+const PANIC = /(?:^|\s)(Kernel panic(?: - not syncing)?: .*)$/m;
 const INIT_DIED = 'Attempted to kill init!';
 
 /** The end of a console's output. */

@@ -114,6 +114,7 @@ describe('a plan in v86', () => {
       '',
     ],
     ['an old kernel', printAndHalt('\nPower down.\n'), 'powered-off', ''],
+    ['a kernel behind a prompt', printAndHalt('# [ 4.9] reboot: System halted\n'), 'powered-off', ''],
     [
       'a kernel that mentions it only',
       printAndHalt('echo "System halted"\n'),
