@@ -7,7 +7,7 @@ export interface GuestArtifact {
   readonly source: string;
   /** Length of the decoded bytes. */
   readonly size: number;
-  /** Offsets (or addresses, as the source's own comments say) of the symbols that a user of these bytes needs. */
+  /** Offsets of the symbols that a user of these bytes needs, from where the module's own comment says. */
   readonly symbols: Readonly<Record<string, number>>;
   /** The bytes, in base64. */
   readonly base64: string;

@@ -53,8 +53,8 @@ static void flush_line(void)
 
 void print_char(char c)
 {
-	if (c == '\n')
-		print_char('\r');
+	if (c == '\n' && entry_state.protocol != PROTOCOL_XEN_PV)
+		print_char('\r'); /* Xen's consoles do that themselves */
 	line[line_length++] = c;
 	if (c == '\n' || line_length == sizeof line)
 		flush_line();

@@ -1,13 +1,17 @@
-import { gzipSync } from 'node:zlib';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { artifactBytes } from '../../guest/artifact.js';
 import { probe32 } from '../../guest/built/probe32.js';
 import { probe64 } from '../../guest/built/probe64.js';
+import { findXen } from '../matrix/tools.js';
 import { readProbeReport, type ProbeReport } from './probe-report.js';
 import { haveQemu, runQemu } from './qemu.js';
 
 const MULTIBOOT_MAGIC = Uint8Array.of(0x02, 0xb0, 0xad, 0x1b);
-const END = /PROBE-END: .*\n/;
+const END = /PROBE-END: .*\r?\n/;
 const initrd = Uint8Array.from({ length: 70_001 }, (_, i) => (i * i) >> 3);
 
 /** CRC-32 from gzip's trailer: not from the code under test. */
@@ -124,5 +128,37 @@ describe.skipIf(!haveQemu)('the probe, started by QEMU', () => {
     const report = await boot(whole);
     expect(report.failed).toEqual(['bss']);
     expect(report.get('bss_rest')).toBe('0x1');
+  });
+});
+
+const xen = findXen(false);
+
+describe.skipIf(!haveQemu || xen === null)('the 64-bit probe, started by Xen', () => {
+  test('as a PV dom0', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'bzelf-xen-'));
+    try {
+      const kernel = join(folder, 'probe');
+      const module = join(folder, 'initrd');
+      writeFileSync(kernel, artifactBytes(probe64));
+      writeFileSync(module, initrd);
+      const console = await runQemu(
+        {
+          kernel: gunzipSync(readFileSync(xen ?? '')),
+          append: 'console=com1 com1=115200 noreboot dom0_mem=256M',
+          initrd: `${kernel} console=hvc0,${module}`,
+        },
+        END,
+        ['-m', '512', '-cpu', 'qemu64'],
+      );
+      const report = readProbeReport(console);
+      expect(report.get('protocol')).toBe('xen-pv');
+      expect(report.get('start_info.magic')).toMatch(/^"xen-3\.0-x86_64/);
+      expect(BigInt(report.get('reg.ip') ?? 0)).toBe(0xffffffff81000000n + BigInt(probe64.symbols.xen_entry));
+      expect(report.get('command_line')).toBe('"console=hvc0"');
+      expect(report.get('initrd.crc32')).toBe(crc32(initrd));
+      expect(report.failed).toEqual([]);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });

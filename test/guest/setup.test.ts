@@ -9,7 +9,7 @@ import { setup } from '../../guest/built/setup.js';
 import { readProbeReport } from './probe-report.js';
 import { haveQemu, runQemu } from './qemu.js';
 
-const END = /PROBE-END: .*\n/;
+const END = /PROBE-END: .*\r?\n/;
 /** The BIOS prints to the serial port, too. */
 const SERIAL_BIOS = ['-vga', 'none', '-machine', 'graphics=off'];
 const haveObjcopy = spawnSync('objcopy', ['--version']).status === 0;
@@ -73,6 +73,18 @@ describe.skipIf(!haveQemu || !haveObjcopy)('the real-mode setup under SeaBIOS', 
     const kernel = new Uint8Array([...header, ...halts, ...flat]);
     const report = readProbeReport(await runQemu({ kernel }, END));
     expect(report.get('moved.load_address')).toBe('0x100007');
+  });
+
+  test('takes the command line of a loader before protocol 2.02', async () => {
+    // QEMU leaves the old mark for a 2.01 image that is loaded low, at 0x10000
+    const kernel = image((header) => {
+      header.setUint16(0x206, 0x201, true);
+      header.setUint8(0x211, 0);
+      header.setUint32(0x214, 0x10000, true);
+    });
+    const report = readProbeReport(await runQemu({ kernel, append: 'an old one' }, END));
+    expect(report.get('moved.load_address')).toBe('0x10000');
+    expect(report.get('command_line')).toBe('"an old one"');
   });
 
   test('calls realmode_swtch in place of turning interrupts off', async () => {
