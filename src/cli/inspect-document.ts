@@ -131,7 +131,7 @@ export interface RelocationsDocument {
   readonly bytes: number;
 }
 
-function vmlinuxDocument(vmlinux: Vmlinux, config: boolean): Record<string, unknown> {
+function vmlinuxDocument({ vmlinux, symbols, config }: RecoveredKernel): Record<string, unknown> {
   const { elf, relocations } = vmlinux;
   const buildId = vmlinux.notes.find(({ name }) => name === 'NT_GNU_BUILD_ID');
   const counts: RelocationsDocument | null =
@@ -160,9 +160,17 @@ function vmlinuxDocument(vmlinux: Vmlinux, config: boolean): Record<string, unkn
     relocations: counts,
     banner: vmlinux.banner,
     release: vmlinux.release,
-    symbols: null,
+    symbols,
     config,
   };
+}
+
+export interface RecoveredKernel {
+  readonly vmlinux: Vmlinux;
+  /** How many symbols kallsyms has; null if it has none. */
+  readonly symbols: number | null;
+  /** The kernel's .config is inside (CONFIG_IKCONFIG). */
+  readonly config: boolean;
 }
 
 /** What came out of the payload, when it was decompressed. */
@@ -172,8 +180,7 @@ export interface Recovered {
   /** The payload's true length, which for one found by scanning shows only now. */
   readonly length: number | null;
   /** Null if what came out is no ELF file. */
-  readonly vmlinux: Vmlinux | null;
-  readonly config: boolean;
+  readonly kernel: RecoveredKernel | null;
 }
 
 export interface InspectDocument {
@@ -250,15 +257,14 @@ export function inspectDocument(
             size_word: payload.sizeWord,
             found_by: payload.foundBy,
           },
-    vmlinux:
-      recovered === null || recovered.vmlinux === null ? null : vmlinuxDocument(recovered.vmlinux, recovered.config),
+    vmlinux: recovered?.kernel == null ? null : vmlinuxDocument(recovered.kernel),
     uki: image.uki,
     inner,
     problems: [
       ...image.problems,
       ...(crc === false ? [{ ...CRC_PROBLEM, offset: image.file.length - 4 }] : []),
       ...(failure === null ? [] : [failure]),
-      ...(recovered?.vmlinux?.problems ?? []),
+      ...(recovered?.kernel?.vmlinux.problems ?? []),
     ],
   };
 }

@@ -12,7 +12,7 @@ import { PT_LOAD } from '../elf/definitions.js';
 import type { ElfFile } from '../elf/elf-file.js';
 import type { KernelNote } from '../kernel/notes.js';
 import type { Vmlinux } from '../kernel/vmlinux.js';
-import { flagsText, type Inspection, type Recovered } from './inspect-document.js';
+import { flagsText, type Inspection, type Recovered, type RecoveredKernel } from './inspect-document.js';
 import { bar, count, sizeText, table, wrap, type Part } from './inspect-drawing.js';
 import { setupFacts } from './inspect-facts.js';
 import type { CliIo } from './io.js';
@@ -276,7 +276,7 @@ function efiPart(page: Page, pe: PeImage, io: CliIo): void {
   if (pe.linuxMagic) page.line(io.paint('dim', 'LINUX_PE_MAGIC at 0x38'));
 }
 
-function kernelPart(page: Page, vmlinux: Vmlinux, config: boolean, io: CliIo): void {
+function kernelPart(page: Page, { vmlinux, symbols, config }: RecoveredKernel, io: CliIo): void {
   const { elf, relocations } = vmlinux;
   page.heading(
     'Kernel',
@@ -295,6 +295,7 @@ function kernelPart(page: Page, vmlinux: Vmlinux, config: boolean, io: CliIo): v
           .map(([number, name]) => `${count(Number(number))} ${String(name)}`)
           .join(', ');
   page.line(`relocations  ${relocationText}`);
+  page.line(`symbols      ${symbols === null ? 'none (no kallsyms)' : `${count(symbols)} in kallsyms`}`);
   page.line(`.config      ${config ? 'inside (IKCONFIG)' : 'not inside'}`);
   page.line();
   const low = vmlinux.segments.reduce((least, { paddr }) => (paddr < least ? paddr : least), 1n << 64n);
@@ -361,7 +362,7 @@ function draw(page: Page, title: string, inspection: Inspection, io: CliIo): voi
       ]),
     );
   }
-  if (recovered !== null && recovered.vmlinux !== null) kernelPart(page, recovered.vmlinux, recovered.config, io);
+  if (recovered?.kernel != null) kernelPart(page, recovered.kernel, io);
   problemPart(page, document.problems, io);
   if (inner !== null) {
     page.line();

@@ -12,9 +12,6 @@ export interface InspectOptions extends CommonOptions {
   readonly limit: number;
 }
 
-/** CONFIG_IKCONFIG puts the kernel's .config behind this (kernel/configs.c). */
-const IKCONFIG_MAGIC = 'IKCFG_ST';
-
 /** The protocol that made the payload an ELF file. */
 const ELF_PAYLOAD_SINCE = 0x0208;
 
@@ -27,7 +24,8 @@ interface Attempt {
 async function recover(image: BootImage, limit: number): Promise<Attempt> {
   // Loaded only now: without the payload, neither codecs nor readers of the kernel are needed.
   const { decompressPayload, vmlinuxOf } = await import('../kernel/recover.js');
-  const { indexOfBytes } = await import('../kernel/search.js');
+  const { countKallsyms } = await import('../kernel/kallsyms/kallsyms.js');
+  const { findConfig } = await import('../kernel/ikconfig.js');
   let recovered: Recovered | null = null;
   try {
     const result = await decompressPayload(image, { limit });
@@ -35,12 +33,11 @@ async function recover(image: BootImage, limit: number): Promise<Attempt> {
       uncompressedLength: result.bytes.length,
       sha256: sha256(result.bytes),
       length: result.payload?.length ?? null,
-      vmlinux: null,
-      config: false,
+      kernel: null,
     };
     const vmlinux = vmlinuxOf(result, { limit, tolerant: true });
-    const config = indexOfBytes(vmlinux.elfBytes, IKCONFIG_MAGIC) >= 0;
-    return { recovered: { ...recovered, vmlinux, config }, failure: null };
+    const kernel = { vmlinux, symbols: countKallsyms(vmlinux), config: findConfig(vmlinux) !== null };
+    return { recovered: { ...recovered, kernel }, failure: null };
   } catch (error) {
     if (!(error instanceof BootImageError) || error.blame !== 'image') throw error;
     const failure = problemOf(error);

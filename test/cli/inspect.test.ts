@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -54,6 +55,17 @@ function file(name: string, bytes: Uint8Array): string {
   return path;
 }
 
+/** kallsyms has what System.map has, but for a few symbols that the build leaves out. */
+function symbolCount(truth: (typeof corpus)[number]): unknown {
+  const map = spawnSync('xz', ['-dc', corpusFile(truth.system_map_file) ?? ''], {
+    maxBuffer: 2 ** 28,
+    encoding: 'utf8',
+  });
+  if (map.status !== 0) return expect.any(Number);
+  const lines = map.stdout.split('\n').length;
+  return expect.toSatisfy((symbols: number) => symbols > 0.9 * lines && symbols <= lines);
+}
+
 describe.skipIf(corpus.length === 0)('the JSON document, against the build tree', () => {
   it.each(corpus.map((truth) => [truth.name, truth] as const))('%s', async (_name, truth) => {
     const { document, status } = await json(corpusFile(truth.file) ?? '');
@@ -91,6 +103,7 @@ describe.skipIf(corpus.length === 0)('the JSON document, against the build tree'
         banner: truth.linux_banner,
         release: truth.uname_r,
         config: truth.ikconfig,
+        symbols: symbolCount(truth),
         relocations:
           relocs === null
             ? null
