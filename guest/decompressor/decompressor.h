@@ -45,7 +45,16 @@ void choose_random_location(uintptr_t *output, uintptr_t *virtual_address);
 /* identity-map.c: our own page tables. */
 void identity_map_init(uintptr_t buffer);
 void identity_map(uintptr_t start, uintptr_t end);
+unsigned paging_levels(void);
+/* From four levels to five or back, by way of two pages of memory below 4 GiB. */
+#define LOW_MEMORY_SIZE 0x2000
+void switch_paging_levels(uint8_t *low_memory);
+
+/* la57.c */
 void choose_paging_levels(void);
+
+/* head_64.S */
+extern uint8_t trampoline[], trampoline_end[];
 #else
 static inline void identity_map(uintptr_t start, uintptr_t end)
 {

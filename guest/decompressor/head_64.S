@@ -223,12 +223,13 @@ kernel_jump:
 	descriptor_table tail_gdt
 
 /*
- * void switch_paging_levels(void *page_tables): toggles CR4.LA57, which only works with paging off, hence in 32-bit
- * code; page tables, code and stack must lie below 4 GiB.
+ * void trampoline(void *page_tables): toggles CR4.LA57, which only works with paging off, hence in 32-bit code; this
+ * code, its stack and the page tables must lie below 4 GiB. It is copied to the beginning of a page, whose end is its
+ * stack.
  */
 	.text
-	.globl	switch_paging_levels
-switch_paging_levels:
+	.globl	trampoline
+trampoline:
 	/* Without long mode the upper halves, and all of R8 to R15, may be lost. */
 	pushq	%rbx
 	pushq	%rbp
@@ -236,14 +237,16 @@ switch_paging_levels:
 	pushq	%r13
 	pushq	%r14
 	pushq	%r15
+	movq	%rsp, 4f(%rip)
+	leaq	(trampoline + 0x1000)(%rip), %rsp
 	pushq	$CS32
 	leaq	1f(%rip), %rax
 	pushq	%rax
 	lretq
 	.code32
 1:	movl	$BOOT_DS, %eax
-	movl	%eax, %ss
 	movl	%eax, %ds
+	movl	%eax, %ss
 	movl	%cr0, %eax
 	andl	$~CR0_PG, %eax
 	movl	%eax, %cr0
@@ -251,10 +254,6 @@ switch_paging_levels:
 	movl	%cr4, %eax
 	xorl	$CR4_LA57, %eax
 	movl	%eax, %cr4
-	movl	$MSR_EFER, %ecx
-	rdmsr
-	btsl	$EFER_LME_BIT, %eax
-	wrmsr
 	call	2f
 2:	popl	%ecx
 	addl	$(3f - 2b), %ecx
@@ -268,7 +267,7 @@ switch_paging_levels:
 3:	xorl	%eax, %eax
 	movl	%eax, %ds
 	movl	%eax, %ss
-	movl	%esp, %esp
+	movq	4f(%rip), %rsp
 	popq	%r15
 	popq	%r14
 	popq	%r13
@@ -276,6 +275,10 @@ switch_paging_levels:
 	popq	%rbp
 	popq	%rbx
 	ret
+	.balign	8
+4:	.quad	0
+	.globl	trampoline_end
+trampoline_end:
 
 	.section .stack, "aw", @nobits
 	.fill	0x4000

@@ -13,23 +13,12 @@
 #define ADDRESS(entry) ((entry) & 0x000ffffffffff000ul)
 
 #define CR4_LA57 (1ul << 12)
-#define CPUID_LA57_BIT 16
 
 #define MAX_SETUP_DATA 256 /* a longer list is a loop */
-
-void switch_paging_levels(void *page_tables);
 
 static uint64_t *top;
 static uint8_t *next_table, *tables_end;
 static unsigned levels;
-
-static uint64_t read_cr4(void)
-{
-	uint64_t value;
-
-	__asm__ volatile("movq %%cr4, %0" : "=r"(value));
-	return value;
-}
 
 static uint64_t *new_table(void)
 {
@@ -40,6 +29,11 @@ static uint64_t *new_table(void)
 	next_table += PAGE;
 	fill_zero(table, PAGE);
 	return (uint64_t *)table;
+}
+
+static void load_tables(void)
+{
+	__asm__ volatile("movq %0, %%cr3" : : "r"(top) : "memory");
 }
 
 static void map_large_page(uint64_t address)
@@ -85,12 +79,13 @@ void identity_map_init(uintptr_t buffer)
 {
 	uintptr_t buffer_end = buffer + parameters.init_size;
 	uint64_t line = command_line_pointer();
-	uint64_t image, size;
+	uint64_t initrd, size, cr4;
 
 	/* The first pages may hold the tables in use, which the 32-bit entry made. */
 	next_table = (uint8_t *)(buffer_end - PAGE_TABLES_SIZE + EARLY_TABLES_SIZE);
 	tables_end = (uint8_t *)buffer_end;
-	levels = read_cr4() & CR4_LA57 ? 5 : 4;
+	__asm__ volatile("movq %%cr4, %0" : "=r"(cr4));
+	levels = cr4 & CR4_LA57 ? 5 : 4;
 	top = new_table();
 
 	identity_map(0, 0x100000);
@@ -98,56 +93,45 @@ void identity_map_init(uintptr_t buffer)
 	identity_map((uintptr_t)boot_params, (uintptr_t)(boot_params + 1));
 	if (line)
 		identity_map(line, line + boot_params->hdr.cmdline_size + 1);
-	__asm__ volatile("movq %0, %%cr3" : : "r"(top) : "memory");
+	load_tables();
 
 	map_setup_data();
-	image = boot_params->hdr.ramdisk_image;
+	initrd = boot_params->hdr.ramdisk_image;
 	size = boot_params->hdr.ramdisk_size;
 	if (!boot_params->sentinel) {
-		image |= (uint64_t)boot_params->ext_ramdisk_image << 32;
+		initrd |= (uint64_t)boot_params->ext_ramdisk_image << 32;
 		size |= (uint64_t)boot_params->ext_ramdisk_size << 32;
 	}
-	if (image && size)
-		identity_map(image, image + size);
+	if (initrd && size)
+		identity_map(initrd, initrd + size);
 }
 
-static int processor_has_la57(void)
+unsigned paging_levels(void)
 {
-	uint32_t eax = 0, ebx, ecx = 0, edx;
-
-	__asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
-	if (eax < 7)
-		return 0;
-	eax = 7;
-	ecx = 0;
-	__asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
-	return ecx >> CPUID_LA57_BIT & 1;
+	return levels;
 }
 
-/* Five levels if processor and kernel have them and nobody objects; four if the kernel cannot take five. */
-void choose_paging_levels(void)
+/* The top of tables with one level more or less, which map the same; they may lie anywhere. */
+static uint64_t *other_top(void)
 {
-	unsigned flags = parameters.flags;
-	uint64_t *wanted;
+	uint64_t *table;
 
-	if (levels == 5) {
-		if (flags & FLAG_LA57_CAPABLE && !command_line_has("no5lvl"))
-			return;
-	} else if (!(flags & FLAG_LA57_WANTED) || command_line_has("no5lvl") || !processor_has_la57()) {
-		return;
-	}
-	if ((uintptr_t)tables_end > 0x100000000) {
-		if (levels == 5 && !(flags & FLAG_LA57_CAPABLE))
-			refuse("it cannot run with five paging levels, nor can they be turned off above 4 GiB");
-		return;
-	}
-	if (levels == 5) {
-		wanted = (uint64_t *)ADDRESS(top[0]);
-	} else {
-		wanted = new_table();
-		wanted[0] = (uint64_t)top | TABLE_FLAGS;
-	}
-	switch_paging_levels(wanted);
+	if (levels == 5)
+		return (uint64_t *)ADDRESS(top[0]);
+	table = new_table();
+	table[0] = (uint64_t)top | TABLE_FLAGS;
+	return table;
+}
+
+void switch_paging_levels(uint8_t *low_memory)
+{
+	uint64_t *next = other_top();
+	void (*switch_levels)(uint8_t *) = (void (*)(uint8_t *))low_memory;
+
+	copy_forwards(low_memory, trampoline, (size_t)(trampoline_end - trampoline));
+	copy_forwards(low_memory + PAGE, next, PAGE);
+	switch_levels(low_memory + PAGE);
 	levels ^= 4 ^ 5;
-	top = wanted;
+	top = next;
+	load_tables();
 }

@@ -12,8 +12,7 @@
 /* flags */
 #define FLAG_RELOCATABLE 0x01	/* may run at any address that kernel_alignment allows; else only at load_physical_addr */
 #define FLAG_KASLR 0x02		/* choose a random base unless the command line says nokaslr */
-#define FLAG_LA57_CAPABLE 0x04	/* the kernel can be entered with five paging levels */
-#define FLAG_LA57_WANTED 0x08	/* and uses them: turn them on if the processor has them */
+#define FLAG_LA57 0x08		/* the kernel can run with five paging levels: use them if the processor has them */
 
 /* For the assembler: offsets of the fields below. */
 #define PARAM_FLAGS 0x08

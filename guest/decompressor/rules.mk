@@ -1,7 +1,7 @@
 # One program per word size and codec. What touches every byte is built for speed, the rest for size. The 64-bit tail enables SSE.
 DECOMPRESSOR_CODECS := none gzip lz4 zstd xz
 DECOMPRESSOR_PARTS32 := head main command-line console elf kaslr
-DECOMPRESSOR_PARTS64 := $(DECOMPRESSOR_PARTS32) identity-map
+DECOMPRESSOR_PARTS64 := $(DECOMPRESSOR_PARTS32) identity-map la57
 DECOMPRESSOR_HEADERS := $(wildcard decompressor/*.h) include/boot_params.h include/elf.h include/io.h
 DECOMPRESSOR_CFLAGS := -std=gnu11 -Wall -Wextra -Werror -ffreestanding -fpie -fvisibility=hidden \
 	-fno-stack-protector -fno-ident -fno-asynchronous-unwind-tables -fcf-protection=none -ffunction-sections \
