@@ -33,8 +33,10 @@ function addExtendedMap(draft: Draft, header: LoaderHeader): bigint {
 /**
  * Claims the zero page and the command line, before the kernel and the initrd are placed.
  * @returns the zero page's address
+ * @throws BootImageError `protocol-unavailable`, `bad-field`, `does-not-fit`, `bad-argument`
  */
 export function reserveBootParams(draft: Draft, header: LoaderHeader): bigint {
+  header.require('cmd_line_ptr', 'a start from the zero page');
   const address = draft.placement.takeLowest(
     { size: PAGE_SIZE, alignment: PAGE_SIZE, min: LOADER_MEMORY, max: FOUR_GIB },
     'the zero page',

@@ -31,7 +31,6 @@ export function planDecompressor(
 ): BootPlan {
   const setup = requireSetup(image);
   const header = LoaderHeader.of(setup);
-  header.require(0x0202, 'the 32-bit entry');
   const has64 = (header.number('xloadflags') & XLOADFLAGS.XLF_KERNEL_64) !== 0;
   if (protocol === 'linux64' && !has64) {
     throw new BootImageError('protocol-unavailable', 'this image has no 64-bit entry (XLF_KERNEL_64 is not set)', {

@@ -115,13 +115,7 @@ function toBig(value: unknown): bigint | null {
   return null;
 }
 
-function parseJson(text: string): MemoryRange[] {
-  let document: unknown;
-  try {
-    document = JSON.parse(text);
-  } catch (cause) {
-    throw new BootImageError('bad-argument', 'the memory map is no valid JSON', { field: 'e820', cause });
-  }
+function rangesOf(document: unknown): MemoryRange[] {
   const list = Array.isArray(document) ? document : (document as { memory?: unknown } | null)?.memory;
   if (!Array.isArray(list)) throw badLine(1, 'the JSON document is no array');
   return list.map((item: unknown, index): MemoryRange => {
@@ -136,6 +130,18 @@ function parseJson(text: string): MemoryRange[] {
   });
 }
 
+/** Null if it is no JSON, and does not try to be: a kernel log, too, begins with a bracket. */
+function parseJson(text: string): MemoryRange[] | null {
+  let document: unknown;
+  try {
+    document = JSON.parse(text);
+  } catch (cause) {
+    if (!/^\s*(\{|\[\s*\{)/.test(text)) return null;
+    throw new BootImageError('bad-argument', 'the memory map is no valid JSON', { field: 'e820', cause });
+  }
+  return rangesOf(document);
+}
+
 /**
  * Reads a memory map as people have it: the kernel's own lines (`BIOS-e820: [mem 0x...-0x...] usable`, a whole log is
  * fine), lines `START-LAST TYPE` in hexadecimal with the last byte included, or JSON: an array of
@@ -144,7 +150,7 @@ function parseJson(text: string): MemoryRange[] {
  * @throws BootImageError `bad-argument` for what is not understood, and for overlapping entries.
  */
 export function parseMemoryMap(text: string): MemoryMap {
-  const entries = /^\s*[[{]\s*["{[\]]/.test(text) ? parseJson(text) : parseLines(text);
+  const entries = parseJson(text) ?? parseLines(text);
   if (entries.length === 0) throw badLine(1, 'there are no entries');
   const sorted = entries.sort((a, b) => (a.address < b.address ? -1 : a.address > b.address ? 1 : 0));
   sorted.forEach((entry, index) => {

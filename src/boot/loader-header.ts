@@ -136,14 +136,25 @@ export class LoaderHeader {
     return this.values.cmdline_size ?? OLD_COMMAND_LINE_SIZE;
   }
 
-  /** @throws BootImageError `protocol-unavailable` for an older protocol than needed. */
-  require(version: number, why: string): void {
-    if (this.version >= version) return;
-    throw new BootImageError(
-      'protocol-unavailable',
-      `${why} needs boot protocol ${protocolText(version)}; this image has ${protocolText(this.version)}`,
-      { field: 'version', offset: setupField('version').offset, hint: 'enter it at the setup stage' },
-    );
+  /**
+   * Makes sure that there is a field to tell something by.
+   * @throws BootImageError `protocol-unavailable` for a protocol that is too old, `bad-field` for a header that ends
+   * before it.
+   */
+  require(name: SetupFieldName, why: string): void {
+    if (this.has(name)) return;
+    const { since, offset } = setupField(name);
+    if (this.version < since) {
+      throw new BootImageError(
+        'protocol-unavailable',
+        `${why} needs boot protocol ${protocolText(since)}; this image has ${protocolText(this.version)}`,
+        { field: 'version', offset: setupField('version').offset, hint: 'enter it at the setup stage' },
+      );
+    }
+    throw new BootImageError('bad-field', `${why} needs ${name}, and the setup header ends before it`, {
+      field: 'jump',
+      offset,
+    });
   }
 
   /** Notes a physical address in a 32-bit field. @throws BootImageError `does-not-fit` */

@@ -77,7 +77,7 @@ export function placeRealMode(image: BootImage, request: PlanRequest): RealModeD
   }
   const draft = new Draft(request);
   draft.refuseKernelOptions();
-  if (header.version < 0x0200 && (request.initrd?.length ?? 0) > 0) header.require(0x0200, 'an initrd');
+  if ((request.initrd?.length ?? 0) > 0) header.require('ramdisk_image', 'an initrd');
   const layout = header.version >= 0x0202 && header.loadedHigh ? MODERN : OLD;
   draft.placement.claim(layout.base, BigInt(layout.end), 'the setup code with its heap and stack');
   const limit = header.has('cmd_line_ptr') ? header.commandLineSize : OLD_COMMAND_LINE_SIZE;

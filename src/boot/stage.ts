@@ -53,7 +53,7 @@ export function protectedModeBytes(image: BootImage): Uint8Array {
 }
 
 /** A stage ELF goes where its program headers say: segments at p_paddr, cleared up to p_memsz. */
-function elfPieces(image: BootImage, header: LoaderHeader): StagePieces | null {
+function elfPieces(image: BootImage): StagePieces | null {
   if (image.stageElf === null) return null;
   const { elf } = image.stageElf;
   const segments = elf.programHeaders.filter(({ p_type, p_memsz }) => p_type === PT_LOAD && p_memsz > 0n);
@@ -90,7 +90,7 @@ function elfPieces(image: BootImage, header: LoaderHeader): StagePieces | null {
  * protected-mode part.
  */
 export function stagePieces(image: BootImage, header: LoaderHeader): StagePieces {
-  const elf = elfPieces(image, header);
+  const elf = elfPieces(image);
   if (elf !== null) return elf;
   const bytes = protectedModeBytes(image);
   // A zImage's stage is linked for where setup moves it, which is what code32_start says.

@@ -8,7 +8,7 @@ import { readBootImage } from '../../src/bzimage/read-boot-image.js';
 import { corpus, corpusFile, readCorpus } from '../kernels/corpus.js';
 import { fieldImages } from '../kernels/field.js';
 import { loadCorpus } from './images.js';
-import { checkInvariants, n, readMemory, regionOf, view } from './invariants.js';
+import { checkInvariants, n, need, readMemory, regionOf, view } from './invariants.js';
 
 const memory = pcMemoryMap(256n << 20n);
 const initrd = Uint8Array.from({ length: 70_001 }, (_, i) => i * 7);
@@ -54,14 +54,14 @@ describe.skipIf(corpus.length === 0).each(corpus)('$name', (facts) => {
     const { image, vmlinux } = await loadCorpus(facts.file);
     const file = readCorpus(facts.file);
     const plan = planBoot(image, vmlinux, request({ stage: 'kernel' }));
-    const page = readMemory(plan, n(plan.facts.bootParams!), 4096);
-    const end = 0x202 + file[0x201]!;
+    const page = readMemory(plan, n(need(plan.facts.bootParams)), 4096);
+    const end = 0x202 + need(file[0x201]);
     // type_of_loader, loadflags; ramdisk; cmd_line_ptr: what loaders write (boot.rst).
     const written = [0x210, ...range(0x218, 0x220), ...range(0x226, 0x22c)];
     for (let at = 0x1f1; at < end; at++) {
       if (!written.includes(at)) expect(page[at], `0x${at.toString(16)}`).toBe(file[at]);
     }
-    expect(page[0x211]! & 0x02, 'KASLR_FLAG').toBe(0);
+    expect(need(page[0x211]) & 0x02, 'KASLR_FLAG').toBe(0);
     const told = [...range(0x02, 0x04), ...range(0x1e0, 0x1e4), 0x1e8, ...range(0x1f1, end), ...range(0x2d0, 0xcd0)];
     const silent = range(0, 4096).filter((at) => !told.includes(at) && page[at] !== 0);
     expect(silent, 'everything else is zero').toEqual([]);
@@ -73,15 +73,15 @@ describe.skipIf(corpus.length === 0).each(corpus)('$name', (facts) => {
     const plan = planBoot(image, vmlinux, request({ stage: 'kernel', protocol: 'pvh', firmwareSize: 0x20000 }));
     checkInvariants(plan);
     expect(plan.cpu.mode).toBe('protected');
-    expect(plan.cpu.rip).toBe(BigInt(`0x${Buffer.from(pvh!.desc, 'hex').reverse().toString('hex')}`));
-    const info = view(readMemory(plan, n(plan.facts.startInfo!), 56));
+    expect(plan.cpu.rip).toBe(BigInt(`0x${Buffer.from(need(pvh).desc, 'hex').reverse().toString('hex')}`));
+    const info = view(readMemory(plan, n(need(plan.facts.startInfo)), 56));
     expect(info.getUint32(0, true)).toBe(0x336ec578);
     expect(info.getUint32(4, true)).toBe(1);
     expect(info.getUint32(12, true)).toBe(1);
     const module = view(readMemory(plan, n(info.getBigUint64(16, true)), 32));
     expect(module.getBigUint64(0, true)).toBe(regionOf(plan, 'initrd').address);
     expect(module.getBigUint64(8, true)).toBe(BigInt(initrd.length));
-    expect(info.getBigUint64(24, true)).toBe(plan.facts.commandLine!.address);
+    expect(info.getBigUint64(24, true)).toBe(need(plan.facts.commandLine).address);
     const firmware = regionOf(plan, 'firmware');
     expect(info.getBigUint64(32, true)).toBe(firmware.address);
     const count = info.getUint32(48, true);
@@ -118,7 +118,7 @@ describe.skipIf(corpus.length === 0).each(corpus)('$name', (facts) => {
       const load = facts.relocatable ? Number(facts.pref_address) : Number(facts.code32_start);
       expect(plan.cpu.rip).toBe(BigInt(load + (protocol === 'linux64' ? 0x200 : 0)));
       expect(Buffer.compare(readMemory(plan, load, stage.length), stage)).toBe(0);
-      const page = view(readMemory(plan, n(plan.facts.bootParams!), 4096));
+      const page = view(readMemory(plan, n(need(plan.facts.bootParams)), 4096));
       expect(page.getUint32(0x214, true), 'code32_start').toBe(load);
       const run = Number(facts.pref_address);
       for (const region of plan.regions) {
@@ -149,8 +149,8 @@ describe.skipIf(corpus.length === 0).each(corpus)('$name', (facts) => {
     const plan = planBoot(image, null, request({ stage: 'hook', kaslr: { seed: 'unused yet' } }));
     checkInvariants(plan);
     checkSetup(plan, readCorpus(facts.file));
-    const { address, port } = plan.hook!;
-    const setup = view(regionOf(plan, 'setup').bytes!);
+    const { address, port } = need(plan.hook);
+    const setup = view(need(regionOf(plan, 'setup').bytes));
     expect(setup.getUint32(0x214, true)).toBe(n(address));
     // mov eax, esi; mov dx, imm16; out dx, eax
     const stub = readMemory(plan, n(address), 7);
@@ -165,9 +165,9 @@ function range(start: number, end: number): number[] {
 /** Real-mode side of a plan, protocol 2.02 and newer, loaded high. */
 function checkSetup(plan: BootPlan, file: Uint8Array): void {
   const setup = regionOf(plan, 'setup');
-  const words = view(setup.bytes!);
+  const words = view(need(setup.bytes));
   const base = n(setup.address);
-  const sectors = file[0x1f1]! === 0 ? 4 : file[0x1f1]!;
+  const sectors = need(file[0x1f1]) === 0 ? 4 : need(file[0x1f1]);
   expect(setup.size).toBe((sectors + 1) * 512);
   expect(n(plan.cpu.data.base)).toBe(base);
   expect(base % 16).toBe(0);
@@ -175,16 +175,16 @@ function checkSetup(plan: BootPlan, file: Uint8Array): void {
   expect(words.getUint8(0x211) & 0x80, 'CAN_USE_HEAP').toBe(0x80);
   const heapEnd = words.getUint16(0x224, true) + 0x200;
   expect(heapEnd).toBeGreaterThan(setup.size);
-  expect(n(plan.cpu.registers.rsp!)).toBeGreaterThanOrEqual(heapEnd);
-  const line = n(plan.facts.commandLine!.address);
+  expect(n(need(plan.cpu.registers.rsp))).toBeGreaterThanOrEqual(heapEnd);
+  const line = n(need(plan.facts.commandLine).address);
   expect(words.getUint32(0x228, true)).toBe(line);
-  expect(line).toBeGreaterThanOrEqual(base + n(plan.cpu.registers.rsp!));
+  expect(line).toBeGreaterThanOrEqual(base + n(need(plan.cpu.registers.rsp)));
   expect(line).toBeLessThan(0xa0000);
   const image = words.getUint32(0x218, true);
   expect(image).toBe(plan.facts.initrd === undefined ? 0 : n(plan.facts.initrd.address));
   const written = [0x210, 0x211, ...range(0x214, 0x220), ...range(0x224, 0x22c)];
   for (let at = 0; at < setup.size; at++) {
-    if (!written.includes(at) && setup.bytes![at] !== file[at]) expect.fail(`0x${at.toString(16)} changed`);
+    if (!written.includes(at) && need(setup.bytes)[at] !== file[at]) expect.fail(`0x${at.toString(16)} changed`);
   }
 }
 
