@@ -98,7 +98,7 @@ export interface PayloadPlaces {
 const NOWHERE: PayloadPlaces = { payload: null, candidates: [] };
 
 /**
- * The payload of an image with a setup header. Falls back to scanning [from, end) when the header does not say where it
+ * The payload of an image with a setup header, or where a stage ELF's own note says it is (`noted`). Falls back to scanning [from, end) when the header does not say where it
  * is, or points at something that it cannot be.
  */
 export function findPayload(
@@ -106,9 +106,13 @@ export function findPayload(
   setup: SetupHeader,
   protectedMode: FileRange | null,
   scanRange: { readonly from: number; readonly end: number },
+  noted: FileRange | null,
   problems: ProblemList,
 ): PayloadPlaces {
   if (protectedMode === null) return NOWHERE;
+  if (noted !== null && (setup.values.payload_length ?? 0) === 0) {
+    return { payload: headerPayload(file, noted, true), candidates: [] };
+  }
   const byHeader = readHeaderPayload(file, setup, protectedMode, scanRange.end, problems);
   if (byHeader !== null && byHeader.compression !== null) return { payload: byHeader, candidates: [] };
   const { from, end } = scanRange;

@@ -9,7 +9,7 @@ import type { PeImage } from './pe.js';
 import { ProblemList } from './problems.js';
 import { readPe } from './read-pe.js';
 import { hasBootFlag, hasSetupMagic, readSetupHeader, type SetupHeader } from './setup-header.js';
-import { readStageElf } from './stage-elf.js';
+import { readStageElf, stagePayload } from './stage-elf.js';
 import { kernelEnd, readStages } from './stages.js';
 import { readUki, type Uki } from './uki.js';
 
@@ -96,7 +96,14 @@ function readKernelFile(
   const stageElf = readStageElf(file, protected_mode, problems);
   const from = (protected_mode?.offset ?? 0) + (stageElf === null ? 0 : 1);
   const end = protected_mode === null ? 0 : kernelEnd(file, setup, protected_mode);
-  const places = findPayload(file, setup, protected_mode, { from, end }, problems);
+  const places = findPayload(
+    file,
+    setup,
+    protected_mode,
+    { from, end },
+    stageElf === null ? null : stagePayload(stageElf),
+    problems,
+  );
   const { payload } = places;
   if (payload === null && protected_mode !== null) {
     problems.add(

@@ -38,7 +38,9 @@ export function toJsonLine(document: unknown): string {
   return JSON.stringify(document, replacer);
 }
 
-function replacer(_key: string, value: unknown): unknown {
+/** Buffers arrive already turned into objects by their own toJSON, so the value is taken from its holder. */
+function replacer(this: Readonly<Record<string, unknown>>, key: string): unknown {
+  const value = this[key];
   if (typeof value === 'bigint') return `0x${value.toString(16)}`;
   if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex');
   return value;

@@ -190,6 +190,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'stage-elf.code32-start': stage(setField('code32_start', 0x100010)),
   'stage-elf.notes': stage(setStagePhdrType(1, 0)),
   'payload.range': boot(setField('payload_length', 0x7fffffff), ['payload.decompresses']),
+  'payload.announced': boot(all(setField('payload_length', 0), setField('payload_offset', 0)), ['payload.size-word']),
   'payload.format': boot(setWord(PAYLOAD, 0x12345678), [
     'payload.decompresses',
     'payload.format-libxenguest',

@@ -86,6 +86,7 @@ const HYPERVISOR_BZIMAGE: readonly Check[] = [
     says: 'the payload is looked for at the wrong place',
     unchecked: true,
   },
+  { rule: 'payload.announced', where: BZIMAGE, says: 'Mismatch between Xen and DOM0 kernel', unchecked: true },
   { rule: 'payload.range', where: BZIMAGE, says: 'the hypervisor reads beyond the image', unchecked: true },
   { rule: 'payload.format', where: 'xen/common/decompress.c: decompress', says: 'unknown compression format' },
   { rule: 'payload.decompresses', where: 'xen/common/decompress.c: decompress', says: 'decompression failed' },
@@ -105,6 +106,7 @@ const TOOLSTACK_BZIMAGE: readonly Check[] = [
     where: DOMU_BZIMAGE,
     says: 'xc_dom_probe_bzimage_kernel: unknown compression format',
   },
+  { rule: 'payload.announced', where: DOMU_BZIMAGE, says: 'xc_dom_probe_bzimage_kernel: unknown compression format' },
   { rule: 'payload.range', where: DOMU_BZIMAGE, says: 'xc_dom_probe_bzimage_kernel: payload length overflow' },
   {
     rule: 'payload.format-libxenguest',
@@ -262,6 +264,7 @@ export const PV_GRUB: Loader = {
         { rule: 'setup.boot-flag', where: PVGRUB, says: 'not xen image' },
         { rule: 'setup.hdrs', where: PVGRUB, says: 'not xen image' },
         { rule: 'setup.protocol-2.08', where: PVGRUB, says: 'version too old' },
+        { rule: 'payload.announced', where: PVGRUB, says: 'payload size too small' },
         { rule: 'payload.range', where: PVGRUB, says: 'premature end of file' },
         { rule: 'payload.length-6', where: PVGRUB, says: 'payload size too small' },
         { rule: 'payload.format-pvgrub', where: PVGRUB, says: 'not xen image' },

@@ -40,7 +40,8 @@ export const PAYLOAD_RULES: RuleTable = [
       const length = s.number('payload_length');
       const part = s.image.stages.protected_mode;
       if (offset === null || length === null || part === null) return holds;
-      return length > 0 && offset + length <= part.length
+      // Both zero: not announced, which is another rule's.
+      return (length > 0 || offset === 0) && offset + length <= part.length
         ? holds
         : [
             finding(
@@ -50,6 +51,19 @@ export const PAYLOAD_RULES: RuleTable = [
             ),
           ];
     },
+  },
+  {
+    id: 'payload.announced',
+    stage: 'payload',
+    severity: 'note',
+    checks: 'payload_offset and payload_length say where the kernel is.',
+    why: 'Hosts that decompress the kernel themselves find it by them.',
+    cure: 'Pack the image in the layout payload or both.',
+    source: 'boot.rst, payload_offset and payload_length',
+    check: (s) =>
+      s.version < 0x208 || s.number('payload_length') !== 0 || s.number('payload_offset') !== 0
+        ? holds
+        : [finding('payload_offset and payload_length are 0', 'payload_length', s.offsetOf('payload_length'))],
   },
   {
     id: 'payload.format',
