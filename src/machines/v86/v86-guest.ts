@@ -138,7 +138,7 @@ export class V86Guest implements Guest {
     } else if (trap !== null) {
       void this.#finish(trap);
     } else if (this.#cause !== null) {
-      void this.#finish(explainEnd(this.#cause, this.#words));
+      void this.#finish(explainEnd(this.#cause, this.#lastWords()));
     } else {
       loop.next_tick(rest);
     }
@@ -151,6 +151,14 @@ export class V86Guest implements Guest {
     this.#words.add(bytes);
     if (this.#words.initDiedPoweringDown) this.#cause ??= 'halt';
     this.#options.onConsole(bytes);
+  }
+
+  /** From the serial port, or from the screen where nothing came that way. */
+  #lastWords(): LastWords {
+    if (this.#words.lines(1).length > 0) return this.#words;
+    const words = new LastWords();
+    words.add(new TextEncoder().encode(this.screen().join('\n')));
+    return words;
   }
 
   /** Stops the CPU at the guest's next 32-bit write to `port`, then calls `then` with the value written. */

@@ -21,6 +21,7 @@ export interface V86Resources {
 /**
  * Besides what `Machine.start` promises: `reset while told not to` is every reset of a guest whose console shows no
  * kernel panic, and a guest that says "Power down" or "System halted" and then halts its CPU has powered off.
+ * With a BIOS the guest sees a disk of half a megabyte: our boot sector's.
  */
 export function createV86Machine(resources: V86Resources): Machine {
   return {
