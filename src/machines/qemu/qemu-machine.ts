@@ -4,7 +4,7 @@
  */
 import { BootImageError } from '../../bytes/error.js';
 import { ramEnd } from '../../boot/memory-map.js';
-import type { BootPlan, Region } from '../../boot/plan.js';
+import type { BootPlan } from '../../boot/plan.js';
 import type { Machine, StartOptions } from '../machine.js';
 import { setCpuState } from './cpu-state.js';
 import { findQemu } from './find-qemu.js';
@@ -27,9 +27,6 @@ export interface QemuOptions {
   /** Further options for QEMU, behind the machine's own. */
   readonly extraArgs?: readonly string[];
 }
-
-/** Below it the BIOS and the image's setup have run: QEMU has to know when code there changes. */
-const LOW_MEMORY_END = 0xa0000n;
 
 function requireSupported(plan: BootPlan): void {
   if (plan.protocol === 'xen-pv') {
@@ -64,17 +61,6 @@ async function chooseAccel(
   return 'tcg';
 }
 
-/** Writes regions while the guest's earlier code still lives in QEMU's translation cache. */
-async function placeLive(session: QemuSession, regions: readonly Region[]): Promise<void> {
-  session.ram.place(regions, false);
-  for (const { address, size, bytes } of regions) {
-    if (address >= LOW_MEMORY_END) continue;
-    const whole = new Uint8Array(size);
-    if (bytes !== undefined) whole.set(bytes);
-    await session.gdb.writeMemory(address, whole);
-  }
-}
-
 /** Waits for the guest at the hook, hands control to the host's own code there, and resumes with its plan. */
 async function answerHook(
   session: QemuSession,
@@ -89,7 +75,7 @@ async function answerHook(
   const bootParams = (await gdb.readRegister('rsi')) & 0xffffffffn;
   const next = await onHook(bootParams, (from, length) => Promise.resolve(ram.read(from, length)));
   const started = performance.now();
-  await placeLive(session, next.regions);
+  await session.placeLive(next.regions);
   await setCpuState(gdb, ram, next.cpu, false);
   timing.place += performance.now() - started;
 }
@@ -139,7 +125,7 @@ export function createQemuMachine(machineOptions: QemuOptions = {}): Machine {
         await session.guarded(async () => {
           if (plan.firmware === 'bios') await session.runBios();
           const started = performance.now();
-          if (plan.firmware === 'bios') await placeLive(session, plan.regions);
+          if (plan.firmware === 'bios') await session.placeLive(plan.regions);
           else session.ram.place(plan.regions, true);
           if (plan.firmware === 'none' && !(await session.supplyAcpi(plan))) {
             note('the guest has no ACPI: no second processor, no power switch');

@@ -1,6 +1,6 @@
 /** A QEMU that stands still before its first instruction, with its memory, monitor and gdb stub at hand. */
 import { BootImageError } from '../../bytes/error.js';
-import type { BootPlan } from '../../boot/plan.js';
+import type { BootPlan, Region } from '../../boot/plan.js';
 import { installAcpiTables, type AcpiArea } from './acpi-tables.js';
 import { programChipset } from './chipset.js';
 import { FwCfg } from './fw-cfg.js';
@@ -14,6 +14,8 @@ import type { QemuMachineType, RamLayout } from './ram-layout.js';
 const EBDA = 0x9fc00n;
 /** Word in the BIOS data area with the EBDA's segment. */
 const EBDA_SEGMENT = 0x40en;
+/** Below it the BIOS and the image's setup have run: QEMU has to know when code there changes. */
+const LOW_MEMORY_END = 0xa0000n;
 /** IBM PC BIOS's fixed address of the bootstrap loader (INT 19h), F000:E6F2: POST is done when control comes there. */
 const BOOTSTRAP = 0xfe6f2n;
 
@@ -106,12 +108,13 @@ export class QemuSession {
 
   /**
    * Runs `work`; QEMU is gone after any error.
-   * @param patience milliseconds after which QEMU counts as hanging.
+   * @param patience milliseconds after which QEMU counts as hanging; null: as long as it takes.
    * @throws BootImageError `machine-failed` with what QEMU said, if it has gone; what `work` throws otherwise.
    */
-  async guarded<T>(work: () => Promise<T>, patience = PATIENCE_MS): Promise<T> {
+  async guarded<T>(work: () => Promise<T>, patience: number | null = PATIENCE_MS): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     const hanging = new Promise<never>((_resolve, reject) => {
+      if (patience === null) return;
       timer = setTimeout(
         () => reject(new BootImageError('machine-failed', `QEMU made no progress within ${String(patience / 1000)} s`)),
         patience,
@@ -143,6 +146,17 @@ export class QemuSession {
     await this.gdb.setBreakpoint(BOOTSTRAP);
     await this.gdb.resume();
     await this.gdb.clearBreakpoint(BOOTSTRAP);
+  }
+
+  /** Writes regions while the guest's earlier code still lives in QEMU's translation cache. */
+  async placeLive(regions: readonly Region[]): Promise<void> {
+    this.ram.place(regions, false);
+    for (const { address, size, bytes } of regions) {
+      if (address >= LOW_MEMORY_END) continue;
+      const whole = new Uint8Array(size);
+      if (bytes !== undefined) whole.set(bytes);
+      await this.gdb.writeMemory(address, whole);
+    }
   }
 
   /**

@@ -1,0 +1,137 @@
+/** The `prove` command: runs an image's own stages and compares guest memory with what its headers promise. */
+import { hex, hexBytes } from '../bytes/numbers.js';
+import { parseMemorySize, pcMemoryMap } from '../boot/memory-map.js';
+import { readBootImage } from '../bzimage/read-boot-image.js';
+import { proveImage } from '../machines/prove/prove-image.js';
+import { readImage } from '../node/files.js';
+import { isProved, type KernelProof, type Proof, type StageProof } from '../verify/prove.js';
+import type { Difference, MemoryProof } from '../verify/prove-memory.js';
+import type { StateDifference } from '../verify/prove-state.js';
+import type { CliIo, CommonOptions } from './io.js';
+
+export interface ProveOptions extends CommonOptions {
+  readonly memory: string;
+  readonly kaslr?: boolean;
+  /** Seconds. */
+  readonly timeout: number;
+  readonly limit: number;
+}
+
+/** A jump to the wrong place, as a difference without bytes. */
+function entryDifference({ entry }: StageProof | KernelProof, what: string): Difference[] {
+  const none = new Uint8Array(0);
+  if (entry.expected === entry.found) return [];
+  return [
+    {
+      address: entry.found,
+      length: 0,
+      expected: none,
+      found: none,
+      what: `${what}: headers say ${hex(entry.expected)}`,
+    },
+  ];
+}
+
+function memoryJson({ ranges, bytesCompared, explained }: MemoryProof): Record<string, unknown> {
+  return { ranges_compared: ranges.length, bytes_compared: bytesCompared, ranges, expected_differences: explained };
+}
+
+function differencesOf({ stage, kernel }: Proof): Difference[] {
+  return [
+    ...(stage === null ? [] : [...stage.memory.differences, ...entryDifference(stage, 'entry of the stage ELF')]),
+    ...(kernel === null ? [] : [...kernel.memory.differences, ...entryDifference(kernel, 'entry of the kernel')]),
+  ];
+}
+
+function proofJson(proof: Proof): Record<string, unknown> {
+  const { stage, kernel } = proof;
+  const memories = [stage?.memory, kernel?.memory].filter((memory) => memory !== undefined);
+  return {
+    proved: isProved(proof),
+    failure: proof.failure,
+    command_line: proof.commandLine,
+    ranges_compared: memories.reduce((sum, { ranges }) => sum + ranges.length, 0),
+    bytes_compared: memories.reduce((sum, { bytesCompared }) => sum + bytesCompared, 0),
+    differences: differencesOf(proof),
+    stage_elf: stage === null ? null : { entry: stage.entry, ...memoryJson(stage.memory) },
+    kernel:
+      kernel === null
+        ? null
+        : {
+            kind: kernel.kind,
+            entry: kernel.entry,
+            base: kernel.base,
+            physical_delta: Number(kernel.move.physicalDelta),
+            virtual_delta: Number(kernel.move.virtualDelta),
+            ...memoryJson(kernel.memory),
+            cpu: kernel.cpu,
+            zero_page: kernel.zeroPage,
+          },
+  };
+}
+
+function stateLines(title: string, differences: readonly StateDifference[]): string[] {
+  const width = Math.max(...differences.map(({ name }) => name.length), 0);
+  return [
+    `${title}: ${differences.length === 0 ? 'equal to the plan’s' : `${differences.length} differences from the plan’s`}`,
+    ...differences.map(
+      ({ name, expected, found, reason }) =>
+        `  ${name.padEnd(width)}  ${reason ?? `NOT EXPECTED: plan ${expected}, found ${found}`}`,
+    ),
+  ];
+}
+
+function memoryLines(title: string, { ranges, explained, bytesCompared }: MemoryProof): string[] {
+  return [
+    `${title}: ${bytesCompared} bytes in ${ranges.length} ranges compared`,
+    ...ranges
+      .map(({ address, length, what, rule }) => {
+        const notes = explained.filter((e) => e.what === what).map((e) => `${e.length} bytes not zero: ${e.reason}`);
+        const promise = rule === 'file' ? 'as in the file' : 'zero';
+        return [
+          `  ${hex(address)}  ${String(length).padStart(9)}  ${what}: ${promise}`,
+          ...notes.map((n) => `      ${n}`),
+        ];
+      })
+      .flat(),
+  ];
+}
+
+function textOf(proof: Proof, io: CliIo): string {
+  const { stage, kernel } = proof;
+  const lines = [
+    ...(stage === null ? [] : memoryLines('stage ELF, when setup enters it', stage.memory)),
+    ...(kernel === null
+      ? []
+      : [
+          ...memoryLines('kernel, when the decompressor enters it', kernel.memory),
+          `entered at ${hex(kernel.entry.found)}; moved by ${kernel.move.physicalDelta} (physical) and ${kernel.move.virtualDelta} (virtual) bytes`,
+          ...stateLines('CPU', kernel.cpu),
+          ...(kernel.zeroPage === null ? [] : stateLines('zero page', kernel.zeroPage)),
+        ]),
+    ...differencesOf(proof).map(({ address, length, what, expected, found }) =>
+      io.paint(
+        'red',
+        `DIFFERS ${hex(address)} ${length} bytes (${what}): promised ${hexBytes(expected)}, found ${hexBytes(found)}`,
+      ),
+    ),
+    isProved(proof)
+      ? io.paint('green', 'proved: the headers say what the stages do')
+      : io.paint('red', `not proved${proof.failure === null ? '' : `: ${proof.failure}`}`),
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+/** @returns 0 if everything is as promised, 1 if not. */
+export async function runProve(path: string, options: ProveOptions, io: CliIo): Promise<number> {
+  const image = readBootImage(readImage(path));
+  const proof = await proveImage(image, {
+    memory: pcMemoryMap(parseMemorySize(options.memory)),
+    kaslr: options.kaslr === true,
+    timeout: options.timeout * 1000,
+    limit: options.limit,
+  });
+  if (io.asJson) io.json(proofJson(proof));
+  else io.out(textOf(proof, io));
+  return isProved(proof) ? 0 : 1;
+}

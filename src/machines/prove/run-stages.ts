@@ -1,0 +1,170 @@
+/** Runs an image's own setup and decompressor in QEMU and stops where each hands over. */
+import { BootImageError } from '../../bytes/error.js';
+import { ByteView, latin1 } from '../../bytes/byte-view.js';
+import type { MemoryMap } from '../../boot/memory-map.js';
+import type { BootPlan } from '../../boot/plan.js';
+import { planBoot } from '../../boot/plan-boot.js';
+import type { BootImage } from '../../bzimage/boot-image.js';
+import { setupField } from '../../bzimage/setup-header.js';
+import type { PayloadPromise, PossibleEntry, ReadMemory } from '../../verify/prove-payload.js';
+import type { FoundCpu, FoundSegment } from '../../verify/prove-state.js';
+import { setCpuState } from '../qemu/cpu-state.js';
+import { findQemu } from '../qemu/find-qemu.js';
+import { ramLayout } from '../qemu/ram-layout.js';
+import { QemuSession } from '../qemu/session.js';
+
+export interface RunOptions {
+  readonly memory: MemoryMap;
+  readonly commandLine: string;
+  /** Milliseconds for the image's own stages. */
+  readonly timeout: number;
+  /** QEMU's program name or path. */
+  readonly binary?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** What is asked of the guest while it stands; memory reads are valid only until the returned promise settles. */
+export interface StageObserver {
+  /** Setup has jumped to code32_start; `address` is where the CPU stands. */
+  onProtectedMode(address: bigint, read: ReadMemory): void;
+  /** The decompressor has jumped to the kernel. */
+  onKernel(entry: PossibleEntry, cpu: FoundCpu, read: ReadMemory): void;
+}
+
+const GENERAL = ['rax', 'rbx', 'rcx', 'rdx', 'rsi', 'rdi', 'rbp', 'rsp'] as const;
+/** The first words of every kernel's own: control has come to it unseen. */
+const BANNER = 'Linux version ';
+const CODE32_START = setupField('code32_start').offset;
+
+function parseSegment(registers: string, name: string): FoundSegment {
+  const match = new RegExp(`^${name} *=([0-9a-f]+) ([0-9a-f]+) ([0-9a-f]+) ([0-9a-f]+)`, 'm').exec(registers);
+  const [selector = 0, base = 0, limit = 0, flags = 0] = (match ?? []).slice(1).map((text) => BigInt(`0x${text}`));
+  const access = (Number(flags) >>> 8) & 0xf0ff;
+  return { selector: Number(selector), base: BigInt(base), limit: BigInt(limit), access };
+}
+
+async function readCpu({ gdb, qmp }: QemuSession): Promise<FoundCpu> {
+  const registers: Record<string, bigint> = {};
+  for (const name of GENERAL) registers[name] = await gdb.readRegister(name);
+  const text = (await qmp.monitor('info registers')).replaceAll('\r', '');
+  return {
+    registers,
+    segments: {
+      cs: parseSegment(text, 'CS'),
+      ds: parseSegment(text, 'DS'),
+      es: parseSegment(text, 'ES'),
+      ss: parseSegment(text, 'SS'),
+    },
+    rip: await gdb.readRegister('rip'),
+    rflags: await gdb.readRegister('eflags'),
+    cr0: await gdb.readRegister('cr0'),
+    cr3: await gdb.readRegister('cr3'),
+    cr4: await gdb.readRegister('cr4'),
+    efer: await gdb.readRegister('efer'),
+  };
+}
+
+/** A conventional start: the protected-mode part goes to memory flat, even if it is an ELF file. */
+export function conventionalPlan(image: BootImage, memory: MemoryMap, commandLine: string): BootPlan {
+  return planBoot({ ...image, stageElf: null }, null, { stage: 'setup', memory, commandLine });
+}
+
+function code32Start(plan: BootPlan): bigint {
+  const setup = plan.regions.find(({ purpose }) => purpose === 'setup');
+  return BigInt(new ByteView(setup?.bytes ?? new Uint8Array(0)).u32(CODE32_START, 'code32_start'));
+}
+
+/** Lets the guest run until it stands at one of the entries with the kernel in place. */
+async function runToKernel(
+  session: QemuSession,
+  promise: PayloadPromise,
+  entries: readonly PossibleEntry[],
+): Promise<PossibleEntry> {
+  const { gdb, ram } = session;
+  const read: ReadMemory = (address, length) => ram.read(address, length);
+  for (const { address } of entries) await gdb.setBreakpoint(address);
+  for (;;) {
+    await gdb.resume();
+    const rip = await gdb.readRegister('rip');
+    const here = entries.filter(({ address }) => address === rip);
+    const entry = here.find((candidate) => promise.isThere(candidate, read));
+    if (entry !== undefined) return entry;
+    if (here.length === 0) throw new BootImageError('guest-failed', 'the guest stopped where nobody asked it to');
+    // The image's own code passes here: step over the breakpoint.
+    await gdb.clearBreakpoint(rip);
+    await gdb.step();
+    await gdb.setBreakpoint(rip);
+  }
+}
+
+/**
+ * @returns null when all went well; else why the kernel was never seen to be entered, in one sentence.
+ * @throws BootImageError `tool-missing`, `machine-failed`, `aborted`, and what planning the setup stage refuses.
+ */
+export async function runStages(
+  image: BootImage,
+  promise: PayloadPromise,
+  options: RunOptions,
+  observer: StageObserver,
+): Promise<string | null> {
+  const plan = conventionalPlan(image, options.memory, options.commandLine);
+  const layout = ramLayout(plan, 'q35');
+  if (layout === null)
+    throw new BootImageError('does-not-fit', "QEMU's q35 cannot have this memory", { field: 'memory' });
+  const state = { console: '', shutdown: false };
+  const missed = { notify: (): void => undefined };
+  const session = await QemuSession.start({
+    ...{ binary: findQemu(options.binary), type: 'q35', accel: 'tcg', smp: 1, bios: true, extraArgs: [], layout },
+    needed: plan.regions.reduce((sum, { bytes }) => sum + (bytes?.length ?? 0), 0),
+    onConsole: (bytes) => {
+      state.console = (state.console + latin1(bytes)).slice(-4096);
+      if (state.console.includes(BANNER)) missed.notify();
+    },
+    onEvent: ({ event }) => {
+      if (event === 'SHUTDOWN') state.shutdown = true;
+    },
+  });
+  const abort = (): void => void session.stop();
+  options.signal?.addEventListener('abort', abort);
+  const { gdb, ram } = session;
+  const read: ReadMemory = (address, length) => ram.read(address, length);
+  try {
+    await session.guarded(async () => {
+      await session.runBios();
+      await session.placeLive(plan.regions);
+      await setCpuState(gdb, ram, plan.cpu, false);
+    });
+    const unseen = new Promise<string>((resolve) => {
+      missed.notify = () => resolve('the kernel runs, but was entered nowhere where its headers allow it');
+    });
+    const late = new Promise<string>((resolve) => {
+      setTimeout(
+        () => resolve(`the kernel was not entered within ${options.timeout / 1000} s`),
+        options.timeout,
+      ).unref();
+    });
+    const ended = session.ended.then(() => 'the guest ended before the kernel was entered');
+    const seen = async (): Promise<null> => {
+      const start = code32Start(plan);
+      await gdb.setBreakpoint(start);
+      await gdb.resume();
+      observer.onProtectedMode(await gdb.readRegister('rip'), read);
+      await gdb.clearBreakpoint(start);
+      const entry = await runToKernel(session, promise, promise.entries(options.memory));
+      observer.onKernel(entry, await readCpu(session), read);
+      return null;
+    };
+    const run = session.guarded(seen, null).catch((error: unknown) => {
+      // QEMU ends with its guest.
+      if (state.shutdown) return 'the guest ended before the kernel was entered';
+      throw error;
+    });
+    return await Promise.race([run, unseen, late, ended]);
+  } catch (error) {
+    if (options.signal?.aborted === true) throw new BootImageError('aborted', 'stopped', { cause: error });
+    throw error;
+  } finally {
+    options.signal?.removeEventListener('abort', abort);
+    await session.stop();
+  }
+}
