@@ -1,5 +1,6 @@
 /** The decompressor's parameter table; the guest's side of it is guest/decompressor/parameters.h. */
 import { defineStruct } from '../bytes/struct.js';
+import { wordsOf } from '../kernel/words.js';
 
 /** Offset in the protected-mode part. */
 export const PARAMETERS_OFFSET = 0x210;
@@ -46,14 +47,11 @@ export const PARAMETERS_MAGIC = 0x50537a62;
  */
 export function payloadChecksum(bytes: Uint8Array): bigint {
   const whole = bytes.length - (bytes.length % 4);
-  const words =
-    bytes.byteOffset % 4 === 0
-      ? new Uint32Array(bytes.buffer, bytes.byteOffset, whole / 4)
-      : new Uint32Array(bytes.slice(0, whole).buffer);
+  const words = wordsOf(bytes);
   let sum = 0;
   let sums = 0;
-  for (let i = 0; i < words.length; i++) {
-    sum = (sum + (words[i] ?? 0)) | 0;
+  for (const word of words) {
+    sum = (sum + word) | 0;
     sums = (sums + sum) | 0;
   }
   if (whole < bytes.length) {

@@ -42,7 +42,7 @@ export function needsStripping(elf: ElfFile): boolean {
   );
 }
 
-const reversed = (text: string): string => [...text].reverse().join('');
+const reversed = (text: string): string => Array.from(text).reverse().join('');
 
 /**
  * A section name table as binutils lays it out: names in order of sections behind the table's own, a name that ends
