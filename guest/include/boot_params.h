@@ -113,6 +113,20 @@ struct efi_info {
 	uint32_t efi_memmap_hi;
 } __attribute__((packed));
 
+#define EDDMAXNR 6
+#define EDD_MBR_SIG_MAX 16
+
+/* What the BIOS's enhanced disk drive services say of a disk (int 13h, functions 41h, 48h and 8). */
+struct edd_info {
+	uint8_t device;
+	uint8_t version;
+	uint16_t interface_support;
+	uint16_t legacy_max_cylinder;
+	uint8_t legacy_max_head;
+	uint8_t legacy_sectors_per_track;
+	uint8_t params[74];
+} __attribute__((packed));
+
 /* Elements of the list that hdr.setup_data begins; setup_indirect is the content of one of type SETUP_INDIRECT. */
 struct setup_data {
 	uint64_t next;
@@ -159,10 +173,10 @@ struct boot_params {
 	uint8_t pad_1f0;
 	struct setup_header hdr;
 	uint8_t pad_26c[0x290 - 0x26c];
-	uint32_t edd_mbr_sig_buffer[16];
+	uint32_t edd_mbr_sig_buffer[EDD_MBR_SIG_MAX];
 	struct boot_e820_entry e820_table[E820_MAX_ENTRIES];
 	uint8_t pad_cd0[0xd00 - 0xcd0];
-	uint8_t eddbuf[0xeec - 0xd00];
+	struct edd_info eddbuf[EDDMAXNR];
 	uint8_t pad_eec[0x1000 - 0xeec];
 } __attribute__((packed));
 

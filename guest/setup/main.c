@@ -9,6 +9,7 @@ void far_call(uint32_t pointer);
 void enter_protected_mode(uint32_t entry, uint32_t boot_params) __attribute__((noreturn));
 
 struct boot_params boot_params __attribute__((aligned(16)));
+uint8_t sector_buffer[512] __attribute__((aligned(512)));
 
 static void copy_setup_header(void)
 {
@@ -111,6 +112,7 @@ void setup_main(void)
 	detect_keyboard();
 	if (family >= 6)
 		detect_speedstep();
+	detect_disks();
 	detect_video();
 
 	disable_interrupts();

@@ -12,5 +12,16 @@ unsigned check_processor(void);
 void detect_memory(void);
 void detect_video(void);
 
+void detect_disks(void);
+
+/*
+ * Copies the value of the last `name=value` on the command line (`name` includes the =), at most size - 1 characters
+ * of it. False if there is none, or if the command line lies above 1 MiB, where real mode cannot read.
+ */
+int command_line_option(const char *name, char *value, unsigned size);
+
+/* 512 bytes for BIOS calls that fill a buffer; contents last until the next such call. */
+extern uint8_t sector_buffer[512];
+
 /* Stops if the A20 gate stays closed. */
 void enable_a20(void);

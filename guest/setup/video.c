@@ -67,10 +67,36 @@ static void store_mode(int has_font)
 	screen->orig_video_points = peek8(BIOS_DATA, FONT_HEIGHT);
 }
 
+/* The monitor's identification, by VESA's Display Data Channel. */
+static void detect_edid(void)
+{
+	enum { VBE_OK = 0x004f, VBE_2 = 0x0200 };
+	const uint16_t *vbe_version = (const uint16_t *)(sector_buffer + 4);
+
+	bios_registers_init(&r);
+	r.ax = 0x4f00;
+	r.di = (uint16_t)(uint32_t)sector_buffer;
+	bios_call(VIDEO, &r);
+	if (r.ax != VBE_OK || *vbe_version < VBE_2)
+		return;
+	bios_registers_init(&r);
+	r.ax = 0x4f15;
+	r.es = 0;
+	bios_call(VIDEO, &r);
+	if (r.ax != VBE_OK)
+		return;
+	bios_registers_init(&r);
+	r.ax = 0x4f15;
+	r.bx = 1;
+	r.di = (uint16_t)(uint32_t)boot_params.edid_info;
+	bios_call(VIDEO, &r);
+}
+
 void detect_video(void)
 {
 	int has_font = detect_adapter();
 
 	choose_mode();
+	detect_edid();
 	store_mode(has_font);
 }
