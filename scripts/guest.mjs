@@ -1,5 +1,6 @@
-// npm run guest [-- --check]: builds the guest code and writes it as modules under guest/built;
-// with --check it writes nothing and fails if the built bytes differ from the committed ones.
+// npm run guest [-- [--check] [FOLDER...]]: builds the guest code (of these folders of guest/ only, if any are named) and
+// writes it as modules under guest/built; with --check it writes nothing and fails if the built bytes differ from the
+// committed ones.
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -65,8 +66,22 @@ function moduleText(folder, { name, about, elf = name, symbols = [], origin }, o
   ].join('\n');
 }
 
-function main() {
-  const check = process.argv.includes('--check');
+/** The artifacts of every folder of guest/ that has some, or of those named. */
+function readArtifacts(folders) {
+  const lists = readdirSync(GUEST)
+    .sort()
+    .filter((folder) => existsSync(join(GUEST, folder, 'artifacts.json')));
+  const unknown = folders.find((folder) => !lists.includes(folder));
+  if (unknown !== undefined) throw new Error(`no folder ${unknown}; there are ${lists.join(', ')}`);
+  return lists
+    .filter((folder) => folders.length === 0 || folders.includes(folder))
+    .flatMap((folder) =>
+      JSON.parse(readFileSync(join(GUEST, folder, 'artifacts.json'), 'utf8')).map((artifact) => ({ folder, artifact })),
+    );
+}
+
+function main(args) {
+  const check = args.includes('--check');
   const problems = toolchainProblems();
   if (problems.length) {
     console.error(`guest: the guest code needs the tools of Debian 12: ${problems.join('; ')}`);
@@ -74,21 +89,19 @@ function main() {
   }
   const out = mkdtempSync(join(tmpdir(), 'bzelf-guest-'));
   try {
-    execFileSync('make', ['-s', '-C', GUEST, `OUT=${out}`], { stdio: ['ignore', 'inherit', 'inherit'] });
+    const artifacts = readArtifacts(args.filter((argument) => argument !== '--check'));
+    const targets = artifacts.map(({ artifact }) => join(out, artifact.name));
+    execFileSync('make', ['-s', '-C', GUEST, `OUT=${out}`, ...targets], { stdio: ['ignore', 'inherit', 'inherit'] });
     let differing = 0;
-    for (const folder of readdirSync(GUEST).sort()) {
-      const list = join(GUEST, folder, 'artifacts.json');
-      if (!existsSync(list)) continue;
-      for (const artifact of JSON.parse(readFileSync(list, 'utf8'))) {
-        const text = moduleText(folder, artifact, out);
-        const path = join(BUILT, `${artifact.name}.ts`);
-        if (existsSync(path) && readFileSync(path, 'utf8') === text) continue;
-        differing++;
-        if (!check) writeFileSync(path, text);
-        console.error(
-          `guest: guest/built/${artifact.name}.ts ${check ? 'differs from what its sources build' : 'written'}`,
-        );
-      }
+    for (const { folder, artifact } of artifacts) {
+      const text = moduleText(folder, artifact, out);
+      const path = join(BUILT, `${artifact.name}.ts`);
+      if (existsSync(path) && readFileSync(path, 'utf8') === text) continue;
+      differing++;
+      if (!check) writeFileSync(path, text);
+      console.error(
+        `guest: guest/built/${artifact.name}.ts ${check ? 'differs from what its sources build' : 'written'}`,
+      );
     }
     return check && differing ? 1 : 0;
   } catch (error) {
@@ -99,4 +112,4 @@ function main() {
   }
 }
 
-process.exitCode = main();
+process.exitCode = main(process.argv.slice(2));
