@@ -72,6 +72,10 @@ void report_boot_params(uint64_t address)
 	line_hex("boot_params.", "alt_mem_k", params->alt_mem_k);
 	line_hex("boot_params.", "kbd_status", params->kbd_status);
 	line_hex("boot_params.", "secure_boot", params->secure_boot);
+	line_decimal("boot_params.", "eddbuf_entries", params->eddbuf_entries);
+	line_decimal("boot_params.", "edd_mbr_sig_buf_entries", params->edd_mbr_sig_buf_entries);
+	line_hex("boot_params.", "edd_mbr_sig_buffer", params->edd_mbr_sig_buffer[0]);
+	line_hex("boot_params.", "edid_info", *(const uint64_t *)params->edid_info);
 	line_hex("boot_params.", "efi_loader_signature", params->efi_info.efi_loader_signature);
 	line_decimal("screen_info.", "orig_video_mode", screen->orig_video_mode);
 	line_decimal("screen_info.", "orig_video_cols", screen->orig_video_cols);

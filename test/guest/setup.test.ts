@@ -87,6 +87,23 @@ describe.skipIf(!haveQemu || !haveObjcopy)('the real-mode setup under SeaBIOS', 
     expect(report.get('command_line')).toBe('"an old one"');
   });
 
+  test('asks the BIOS for its disks and the monitor, unless told not to', async () => {
+    const hda = new Uint8Array(1 << 20);
+    hda.set([0x11, 0x22, 0x33, 0x44], 0x1b8);
+    hda.set([0x55, 0xaa], 0x1fe);
+    const look = async (append: string): Promise<readonly unknown[]> => {
+      const report = readProbeReport(await runQemu({ kernel: image(), hda, append }, END));
+      return ['eddbuf_entries', 'edd_mbr_sig_buf_entries', 'edd_mbr_sig_buffer', 'edid_info'].map((key) =>
+        report.get(`boot_params.${key}`),
+      );
+    };
+    const EDID = '0xffffffffffff00'; // the eight bytes that every EDID begins with
+    expect(await look('x')).toEqual(['1', '1', '0x44332211', EDID]);
+    expect(await look('edd=on x edd=skipmbr')).toEqual(['1', '0', '0x0', EDID]);
+    expect(await look('noedd=on edd=off')).toEqual(['0', '0', '0x0', EDID]);
+    expect(await look('x-edd=off edd=')).toEqual(['1', '1', '0x44332211', EDID]);
+  });
+
   test('calls realmode_swtch in place of turning interrupts off', async () => {
     // cli; mov $0x3f8, %dx; mov $'H', %al; out %al, (%dx); lret
     const hook = [0xfa, 0xba, 0xf8, 0x03, 0xb0, 0x48, 0xee, 0xcb];
