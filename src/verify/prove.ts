@@ -70,9 +70,11 @@ export function isProved({ stage, kernel, failure }: Proof): boolean {
 /** Holds memory against a stage ELF's program headers; null if the image has none. */
 export function proveStage({ image }: ProofSubject, address: bigint, read: ReadMemory): StageProof | null {
   if (image.stageElf === null) return null;
+  const entry = image.stageElf.elf.header.e_entry;
+  const move = BigInt(image.setup?.values.code32_start ?? 0) - entry;
   return {
-    memory: proveMemory(stageRanges(image.stageElf), read, { output: 0n, raw: new Uint8Array(0), end: 0n }),
-    entry: { expected: image.stageElf.elf.header.e_entry, found: address },
+    memory: proveMemory(stageRanges(image.stageElf, move), read, { output: 0n, raw: new Uint8Array(0), end: 0n }),
+    entry: { expected: entry + move, found: address },
   };
 }
 
