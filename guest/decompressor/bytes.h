@@ -28,37 +28,34 @@ static inline uint64_t load64(const uint8_t *p)
 	return *(const le64 *)p;
 }
 
-/* Sixteen bytes: one SSE register, which every 64-bit processor has, or four words. */
+static inline void copy8(uint8_t *to, const uint8_t *from)
+{
 #ifdef __x86_64__
-typedef long long __attribute__((vector_size(16), aligned(1), may_alias)) wide;
-static inline void copy16(uint8_t *to, const uint8_t *from)
-{
-	*(wide *)to = *(const wide *)from;
-}
-static inline void copy8(uint8_t *to, const uint8_t *from)
-{
-	*(le64 *)to = *(const le64 *)from;
-}
+	*(le64 *)to = load64(from);
 #else
-static inline void copy8(uint8_t *to, const uint8_t *from)
-{
 	uint32_t a = load32(from), b = load32(from + 4);
 
 	*(le32 *)to = a;
 	*(le32 *)(to + 4) = b;
+#endif
 }
+
+/* COPY_STEP: the most that one load and one store, or two of either, move. */
+#ifdef __SSE2__
+typedef long long __attribute__((vector_size(16), aligned(1), may_alias)) wide;
+
+static inline void copy16(uint8_t *to, const uint8_t *from)
+{
+	*(wide *)to = *(const wide *)from;
+}
+#define COPY_STEP 16
+#define copy_step copy16
+#else
 static inline void copy16(uint8_t *to, const uint8_t *from)
 {
 	copy8(to, from);
 	copy8(to + 8, from + 8);
 }
-#endif
-
-/* The most that one load and one store, or two of either, move. */
-#ifdef __x86_64__
-#define COPY_STEP 16
-#define copy_step copy16
-#else
 #define COPY_STEP 8
 #define copy_step copy8
 #endif

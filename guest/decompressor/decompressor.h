@@ -26,8 +26,26 @@ const uint8_t *unpack_kernel(uint8_t *output);
  * The codec: decompresses [in, in_end) to `out`, never beyond out_end, and returns the end of what it wrote. May use
  * up to OVERRUN bytes behind out_end as scratch and read a little behind in_end. Refuses corrupt input.
  */
-#define OVERRUN 512
-uint8_t *decode(const uint8_t *in, const uint8_t *in_end, uint8_t *out, uint8_t *out_end);
+#define OVERRUN 64
+typedef uint8_t *decoder(const uint8_t *in, const uint8_t *in_end, uint8_t *out, uint8_t *out_end);
+decoder decode, decode_sse2;
+
+/* checksum.c: as parameters.h defines it; `p` is aligned as the kernel is. */
+typedef uint64_t summer(const uint8_t *p, size_t n);
+summer checksum, checksum_sse2;
+
+/* processor.c */
+#ifdef __x86_64__
+static inline int has_cpuid(void)
+{
+	return 1;
+}
+#else
+int has_cpuid(void);
+/* Turns SSE2 on if the processor has it; the 64-bit program always has. */
+int enable_sse2(void);
+void disable_sse2(void);
+#endif
 
 /* elf.c: puts the segments of the ELF file at `file` in place for a kernel at `output`; returns its entry point. */
 uintptr_t place_kernel(const uint8_t *file, uint8_t *output, uintptr_t virtual_address);

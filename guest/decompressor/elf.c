@@ -141,17 +141,35 @@ static int overlap(const uint8_t *a, uintptr_t a_size, const uint8_t *b, uintptr
 	return a < b + b_size && b < a + a_size;
 }
 
-/* Memory behind everything that matters, for what is in the way. */
+/*
+ * Memory for what is in the way: where the image was before it was decompressed, up to the tail, less what the kernel
+ * takes of it. An ELF file that is run from where it lies leaves none.
+ */
 struct scratch {
 	uint8_t *next;
 	uint8_t *end;
 };
 
+static struct scratch find_scratch(const struct kernel *kernel, const uint8_t *file, uint8_t *output)
+{
+	const struct parameters *p = &parameters;
+	uint8_t *start = (uint8_t *)image, *end = start + p->tail_offset;
+	uintptr_t used = (uintptr_t)p->elf_size + p->relocations_size;
+
+	if (file != output)
+		return (struct scratch){end, end};
+	if (used < kernel->end)
+		used = kernel->end;
+	if (overlap(output, p->output_size, start, p->tail_offset) && output + used > start)
+		start = output + used;
+	return (struct scratch){start, end};
+}
+
 static const uint8_t *to_scratch(struct scratch *scratch, const uint8_t *from, uintptr_t size)
 {
 	uint8_t *to = scratch->next;
 
-	if (size > (uintptr_t)(scratch->end - to))
+	if (to > scratch->end || size > (uintptr_t)(scratch->end - to))
 		refuse("init_size leaves no room to reorder the segments");
 	copy_forwards(to, from, size);
 	scratch->next += size;
@@ -252,14 +270,11 @@ uintptr_t place_kernel(const uint8_t *file, uint8_t *output, uintptr_t virtual_a
 	const struct parameters *p = &parameters;
 	uintptr_t delta = virtual_address - p->load_physical_addr;
 	const uint8_t *table = file + p->elf_size;
-	uintptr_t used = file == output ? p->elf_size + p->relocations_size : 0;
 	struct kernel kernel = {.count = 0};
 	struct scratch scratch;
 
 	read_kernel(&kernel, file, (uintptr_t)output - p->load_physical_addr);
-	scratch.next = output + (used > kernel.end ? used : kernel.end);
-	scratch.end = output + p->output_size;
-
+	scratch = find_scratch(&kernel, file, output);
 	if (delta) {
 		for (unsigned i = 0; i < kernel.count; i++) {
 			const struct segment *s = &kernel.segments[i];

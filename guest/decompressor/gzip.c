@@ -400,7 +400,7 @@ static uint8_t *coded_block(struct reader *given, const uint8_t *start, uint8_t 
 		if (WORD_BITS == 32)
 			need(&r, 13);
 		distance = (entry >> 16) + take(&r, extra_bits(entry));
-		if (unlikely(distance > (size_t)(out - start)))
+		if (unlikely(distance > (size_t)(out - start) || (intptr_t)length > out_end - out))
 			corrupt();
 		if (likely(distance >= COPY_STEP)) {
 			const uint8_t *from = out - distance;

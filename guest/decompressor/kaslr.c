@@ -38,7 +38,6 @@ struct efi_memory_desc {
 #define I8254_LATCH 0
 #define I8254_NULL_COUNT 0x40
 
-#define EFLAGS_ID 0x200000
 #define CPUID_TSC_BIT 4
 #define CPUID_RDRAND_BIT 30
 
@@ -64,20 +63,6 @@ static void add_avoid(uint64_t start, uint64_t size)
 }
 
 /* ---- entropy ---- */
-
-static int has_cpuid(void)
-{
-#ifdef __x86_64__
-	return 1;
-#else
-	uint32_t before, after;
-
-	__asm__("pushfl; popl %0; movl %0, %1; xorl %2, %1; pushl %1; popfl; pushfl; popl %1; pushl %0; popfl"
-		: "=&r"(before), "=&r"(after)
-		: "i"(EFLAGS_ID));
-	return (before ^ after) & EFLAGS_ID;
-#endif
-}
 
 static int rdrand(uintptr_t *value)
 {

@@ -32,7 +32,7 @@ static inline size_t long_length(size_t n, const uint8_t **in, const uint8_t *in
 /* n + more bytes, n < 16: as many as that can be or, where a step copies less, as many as it takes. */
 static inline void copy_short(uint8_t *to, const uint8_t *from, size_t n, size_t more)
 {
-#ifdef __x86_64__
+#ifdef __SSE2__
 	(void)n;
 	copy16(to, from);
 	if (more)

@@ -2,20 +2,30 @@
  * The tail's work in order: decompress the kernel, put its segments where its program headers say, and give its
  * entry point to the assembler code that called us. The image has already been moved to the end of its buffer.
  */
+#include "bytes.h"
 #include "decompressor.h"
 
 struct boot_params *boot_params;
 const uint8_t *image;
 struct parameters parameters;
 
-/* The default command line lies in memory that the kernel does not overwrite before it has read it. */
+/* Our memory lies behind the kernel's, so that a command line here lasts until the kernel has read it. */
+static char default_command_line[MAX_COMMAND_LINE + 1] __attribute__((section(".workspace,\"aw\",@nobits#")));
+
 static void supply_command_line(void)
 {
+	uint64_t address = (uintptr_t)default_command_line;
+	const char *text = (const char *)image + parameters.command_line_offset;
+	unsigned length = 0;
+
 	if (!parameters.command_line_offset || *command_line())
 		return;
-	uint64_t address = (uintptr_t)image + parameters.command_line_offset;
+	while (length < MAX_COMMAND_LINE && text[length])
+		length++;
+	copy_forwards(default_command_line, text, length);
+	default_command_line[length] = 0;
 	boot_params->hdr.cmd_line_ptr = (uint32_t)address;
-	if (!boot_params->sentinel || address >> 32)
+	if (!boot_params->sentinel)
 		boot_params->ext_cmd_line_ptr = (uint32_t)(address >> 32);
 }
 

@@ -14,6 +14,8 @@
 #define FLAG_KASLR 0x02		/* choose a random base unless the command line says nokaslr */
 #define FLAG_LA57 0x08		/* the kernel can run with five paging levels: use them if the processor has them */
 
+#define MAX_COMMAND_LINE 4095 /* of the default command line, without its NUL */
+
 /* For the assembler: offsets of the fields below. */
 #define PARAM_FLAGS 0x08
 #define PARAM_IMAGE_SIZE 0x0c
@@ -57,7 +59,7 @@ struct parameters {
 	uint32_t min_alignment;	    /* a power of two: the least kernel_alignment that a boot loader may ask for */
 	uint32_t kernel_image_size; /* how far from its start the kernel's virtual mapping reaches */
 	uint64_t load_physical_addr; /* where the kernel is linked to */
-	uint32_t command_line_offset; /* NUL-terminated; used when the boot loader gives none; 0 if there is none */
+	uint32_t command_line_offset; /* NUL-terminated, for a boot loader that gives none; 0: there is none */
 	uint32_t reserved;
 	/*
 	 * Of ELF file and relocations, taken as 32-bit words: the sum of the words in the low half, the sum of these

@@ -1,75 +1,28 @@
 /*
- * For images with a codec: the kernel is decompressed to where it will run, overtaking only payload already read,
- * and its checksum compared: several formats have none, or one that takes longer than decoding does.
+ * For images with a codec: the kernel is decompressed to where it will run, overtaking only payload already read.
  */
-#include "bytes.h"
 #include "decompressor.h"
-
-struct sums {
-	uint32_t words;
-	uint32_t sums;
-};
-
-static void add_words(struct sums *s, const uint8_t *p, const uint8_t *end)
-{
-#pragma GCC unroll 8
-	for (; p < end; p += 4) {
-		s->words += load32(p);
-		s->sums += s->words;
-	}
-}
-
-#ifdef __x86_64__
-/*
- * The same for four words a step: lane i of `words` sums every fourth word, and `sums` their sums. Of n steps, word
- * 4k + i should count 4(n - k) - i times, and it counts n - k times in its lane of `sums`.
- */
-typedef uint32_t __attribute__((vector_size(16), may_alias)) lanes;
-
-static void add_aligned(struct sums *s, const uint8_t *p, const uint8_t *end)
-{
-	lanes words = {0}, sums = {0};
-
-#pragma GCC unroll 8
-	for (; p < end; p += 16) {
-		words += *(const lanes *)p;
-		sums += words;
-	}
-	s->words = words[0] + words[1] + words[2] + words[3];
-	s->sums = 4 * (sums[0] + sums[1] + sums[2] + sums[3]) - words[1] - 2 * words[2] - 3 * words[3];
-}
-#define ALIGNED 128
-#else
-#define add_aligned add_words
-#define ALIGNED 32
-#endif
-
-/* `p` is aligned as the kernel is. */
-static uint64_t checksum(const uint8_t *p, size_t n)
-{
-	const uint8_t *aligned = p + (n & -ALIGNED), *whole = p + (n & -4);
-	struct sums s = {0, 0};
-	uint8_t rest[4] = {0};
-
-	add_aligned(&s, p, aligned);
-	add_words(&s, aligned, whole);
-	if (n % 4) {
-		for (unsigned i = 0; i < n % 4; i++)
-			rest[i] = whole[i];
-		add_words(&s, rest, rest + 4);
-	}
-	return (uint64_t)s.sums << 32 | s.words;
-}
 
 const uint8_t *unpack_kernel(uint8_t *output)
 {
 	const struct parameters *p = &parameters;
 	const uint8_t *payload = image + p->payload_offset;
 	size_t size = (size_t)p->elf_size + p->relocations_size;
+	decoder *decode_here = decode;
+	summer *checksum_here = checksum;
 
-	if (decode(payload, payload + p->payload_length, output, output + size) != output + size)
+#ifndef __x86_64__
+	if (enable_sse2()) {
+		decode_here = decode_sse2;
+		checksum_here = checksum_sse2;
+	}
+#endif
+	if (decode_here(payload, payload + p->payload_length, output, output + size) != output + size)
 		refuse("the compressed kernel is shorter than announced");
-	if (p->checksum && checksum(output, size) != p->checksum)
+	if (p->checksum && checksum_here(output, size) != p->checksum)
 		refuse("the compressed kernel is damaged");
+#ifndef __x86_64__
+	disable_sse2();
+#endif
 	return output;
 }

@@ -390,7 +390,7 @@ static int is_sign(uint8_t byte)
 	return byte == 0 || byte == 0xff;
 }
 
-#ifdef __x86_64__
+#ifdef __SSE2__
 typedef char __attribute__((vector_size(16), aligned(1), may_alias)) bytes16;
 typedef char __attribute__((vector_size(16))) vector16;
 
