@@ -1,7 +1,7 @@
 /* Entry points of the 32-bit probe: linux32 (e_entry), PVH, multiboot. */
 #include "layout.h"
 #include "state.h"
-#include "entry32.inc"
+#include "save-state32.h"
 
 #define MULTIBOOT_MAGIC 0x1badb002
 #define MULTIBOOT_HANDOVER 0x2badb002

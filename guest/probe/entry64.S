@@ -1,7 +1,7 @@
 /* Entry points of the 64-bit probe: linux64 (e_entry), PVH (32-bit code), Xen PV. */
 #include "layout.h"
 #include "state.h"
-#include "entry32.inc"
+#include "save-state32.h"
 
 #define PAGE_PRESENT_WRITABLE 3
 #define PAGE_LARGE 0x80

@@ -1,5 +1,5 @@
 PROBE_C := main.c console.c crc32.c paging.c segments.c linux.c pvh.c multiboot.c xen.c
-PROBE_HEADERS := $(wildcard probe/*.h) probe/entry32.inc include/boot_params.h include/io.h
+PROBE_HEADERS := $(wildcard probe/*.h) include/boot_params.h include/io.h
 PROBE_OBJECTS32 := $(patsubst %,$(OUT)/probe32-%.o,entry32.S data.S notes.S $(PROBE_C))
 PROBE_OBJECTS64 := $(patsubst %,$(OUT)/probe64-%.o,entry64.S data.S notes.S $(PROBE_C))
 # The probe runs wherever it is put. CPUID, which it uses, came with the i586.
