@@ -80,8 +80,8 @@ function binding(type: string): number {
 
 function symbolType(section: SectionHeader | undefined, type: string): number {
   if (section === undefined) return STT_NOTYPE;
-  if (/^[Tt]$/.test(type)) return (section.sh_flags & SHF_EXECINSTR) !== 0n ? STT_FUNC : STT_NOTYPE;
-  return /^[DdBbRr]$/.test(type) ? STT_OBJECT : STT_NOTYPE;
+  if (/^[TtWw]$/.test(type)) return (section.sh_flags & SHF_EXECINSTR) !== 0n ? STT_FUNC : STT_NOTYPE;
+  return /^[DdBbRrVv]$/.test(type) ? STT_OBJECT : STT_NOTYPE;
 }
 
 /** Strings one after another, with the offset of each. */

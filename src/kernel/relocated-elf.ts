@@ -1,7 +1,6 @@
 /** A vmlinux as if it had been linked at another address, for loaders that start an ELF kernel where its headers say. */
 import { writeField, type FieldValue } from '../bytes/struct.js';
 import { ByteView } from '../bytes/byte-view.js';
-import { SHF_ALLOC } from '../elf/definitions.js';
 import { iterateNotes, noteViews } from '../elf/notes.js';
 import { writeElfHeader, writeProgramHeader, writeSectionHeader } from '../elf/write-elf.js';
 import { XEN_ELFNOTE_ENTRY, XEN_ELFNOTE_HYPERCALL_PAGE, XEN_ELFNOTE_PHYS32_ENTRY, findNote } from './notes.js';
@@ -29,7 +28,7 @@ export function movesIndependently(vmlinux: Vmlinux): boolean {
  * - p_paddr by the physical, p_vaddr by the virtual move, the latter not for the per-CPU segment of older kernels: its
  *   virtual addresses are offsets that count from 0.
  * - e_entry, a physical address, by the physical move.
- * - sh_addr of allocated sections by the virtual move, again without the per-CPU section.
+ * - sh_addr by the virtual move, again without the per-CPU section.
  * - the Xen notes that hold addresses: PHYS32_ENTRY (physical), ENTRY and HYPERCALL_PAGE (virtual). They are set from
  *   their linked values, because kernels differ in whether the relocations cover them, and where these do, they move
  *   PHYS32_ENTRY by the virtual instead of the physical distance.
@@ -67,8 +66,8 @@ export function relocatedElf(vmlinux: Vmlinux, move: KernelMove): Uint8Array {
       p_vaddr: p_vaddr - p_paddr === map ? p_vaddr + virtualDelta : p_vaddr,
     });
   });
-  elf.sectionHeaders.forEach(({ sh_flags, sh_addr }, index) => {
-    if ((sh_flags & SHF_ALLOC) === 0n || !isVirtual(sh_addr)) return;
+  elf.sectionHeaders.forEach(({ sh_addr }, index) => {
+    if (!isVirtual(sh_addr)) return;
     writeSectionHeader(bits, out, Number(elf.header.e_shoff) + index * elf.header.e_shentsize, {
       sh_addr: sh_addr + virtualDelta,
     });

@@ -38,17 +38,19 @@ export const haveTool = (name: string): boolean => spawnSync(name, ['--version']
 export const haveXz = haveTool('xz');
 export const haveBinutils = haveTool('readelf') && haveTool('nm');
 
-/** What a tool prints about a file with these bytes; `FILE` in the arguments stands for its name. */
+/** What a tool prints (warnings last) about a file with these bytes; `FILE` in the arguments stands for its name. */
 export function toolOutput(tool: string, args: readonly string[], bytes: Uint8Array): string {
   const folder = mkdtempSync(join(tmpdir(), 'bzelf-elf-'));
   try {
     const path = join(folder, 'file');
     writeFileSync(path, bytes);
-    return execFileSync(
+    const { status, stdout, stderr } = spawnSync(
       tool,
       args.map((arg) => (arg === 'FILE' ? path : arg)),
-      { encoding: 'utf8', maxBuffer: 1 << 28, env: { ...process.env, LC_ALL: 'C' }, stdio: ['ignore', 'pipe', 'pipe'] },
+      { encoding: 'utf8', maxBuffer: 1 << 28, env: { ...process.env, LC_ALL: 'C' } },
     );
+    if (status !== 0) throw new Error(`${tool} failed: ${stderr}`);
+    return stdout + stderr;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
