@@ -38,7 +38,7 @@ function build(): Command {
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'bzelf: ')) });
 
   /** A command on one image. */
-  const add = <Options extends CommonOptions & { kaslr?: string | true }>(
+  const add = <Options extends CommonOptions & { readonly kaslr?: unknown }>(
     name: string,
     description: string,
     run: (image: string, options: Options, io: CliIo) => Promise<number>,
@@ -147,8 +147,15 @@ function build(): Command {
     ),
   )
     .requiredOption('--window <file>', 'FILE[@OFFSET[:LENGTH]]: a PCI BAR or any file that can be mapped')
-    .option('--width <bytes>', 'access width: 1, 2, 4 or 8', oneOf(['1', '2', '4', '8'] as const))
-    .option('--base-register <place>', 'FILE@OFFSET: a 32-bit register that moves the aperture');
+    .option('--window-address <address>', 'guest physical address that the window begins at', '0')
+    .option('--width <bytes>', 'width of every access: 1, 2, 4 or 8', oneOf(['1', '2', '4', '8'] as const), '4')
+    .option(
+      '--edges <rule>',
+      'words that the plan fills in part: merge keeps their other bytes, refuse writes none of them',
+      oneOf(['merge', 'refuse'] as const),
+      'merge',
+    )
+    .option('--base-register <place>', 'FILE@OFFSET: a 32-bit register that moves the window over a larger memory');
 
   addLimitOption(
     add(

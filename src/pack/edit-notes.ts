@@ -148,7 +148,8 @@ export function editNotes(raw: Uint8Array, changes: readonly NoteChange[]): Uint
     edited.length === vmlinux.notes.length &&
     edited.every(({ desc, old }) => old !== null && desc.length === old.desc.length);
   if (samePlaces) {
-    const copy = raw.slice();
+    // Not slice(): a Buffer’s shares memory.
+    const copy = new Uint8Array(raw);
     for (const { desc, old } of edited) if (old !== null) copy.set(desc, old.desc.byteOffset - raw.byteOffset);
     return copy;
   }

@@ -39,7 +39,7 @@ function keptSetup(source: PackSource): Uint8Array {
     );
   }
   const { offset, length } = image.stages.setup;
-  const bytes = image.file.slice(offset, length).slice();
+  const bytes = new Uint8Array(image.file.slice(offset, length));
   if (bytes[0] === 0x4d && bytes[1] === 0x5a) bytes.fill(0, 0, 2);
   return bytes;
 }
