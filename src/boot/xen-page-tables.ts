@@ -7,9 +7,11 @@ const WRITABLE = 0x02n;
 const USER = 0x04n;
 const ACCESSED = 0x20n;
 const DIRTY = 0x40n;
-/** As the hypervisor and the toolstack set them: leaves without the dirty bit, tables with it. */
-const LEAF = PRESENT | WRITABLE | ACCESSED | USER;
-const LEAF_32 = PRESENT | WRITABLE | ACCESSED;
+/**
+ * As the hypervisor and the toolstack set them: leaves without the dirty bit, tables with it. Leaves of a 64-bit dom0
+ * have the user bit; the toolstack leaves that to the hypervisor, which adds it when it takes the tables over.
+ */
+const LEAF = PRESENT | WRITABLE | ACCESSED;
 const TABLE = PRESENT | WRITABLE | ACCESSED | USER | DIRTY;
 
 /** Hands out frames in order and keeps their contents. */
@@ -97,7 +99,7 @@ export function xenPageTables(layout: XenLayout): XenPageTables {
   const { bits, region, pageTables, p2m } = layout;
   const own = frames(pageTables.pfn, pageTables.count);
   const outside = frames(layout.p2mTables.pfn, layout.p2mTables.count);
-  const leafFlags = bits === 64 ? LEAF : LEAF_32;
+  const leafFlags = bits === 64 && layout.role === 'dom0' ? LEAF | USER : LEAF;
   const tables = new Tables([...own, ...outside]);
   const top = tables.allocate();
   if (bits === 32) {

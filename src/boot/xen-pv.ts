@@ -17,6 +17,7 @@ import {
   SIF_INITDOMAIN,
   SIF_MOD_START_PFN,
   SIF_PRIVILEGED,
+  SIF_VIRT_P2M_4TOOLS,
   START_INFO_32,
   START_INFO_64,
   XEN_COMMAND_LINE_SIZE,
@@ -73,11 +74,13 @@ function startInfo(layout: XenLayout, request: XenPvRequest): Uint8Array {
   const { initrd, p2m, p2mTables } = layout;
   const initrdFrames = (request.initrd?.length ?? 0) > 0;
   const flags =
-    (layout.role === 'dom0' ? SIF_PRIVILEGED | SIF_INITDOMAIN : 0) |
+    (layout.role === 'dom0' ? SIF_PRIVILEGED | SIF_INITDOMAIN : SIF_VIRT_P2M_4TOOLS) |
     (initrdFrames && initrd?.mapped === false ? SIF_MOD_START_PFN : 0);
   const p2mFrames = p2m.outside ? BigInt(p2mTables.count) + alignUp(p2m.end - p2m.start, PAGE) / PAGE : 0n;
   const firstP2m = p2m.outside ? (p2m.pfn < p2mTables.pfn ? p2m.pfn : p2mTables.pfn) : 0n;
-  const length = BigInt(request.initrd?.length ?? 0);
+  const bytes = BigInt(request.initrd?.length ?? 0);
+  // The toolstack counts the whole pages of an initrd that it leaves unmapped.
+  const length = layout.role === 'domu' && initrd?.mapped === false ? alignUp(bytes, PAGE) : bytes;
   const values = {
     magic: latin1Bytes(`xen-3.0-x86_${String(layout.bits)}${layout.bits === 32 ? 'p' : ''}`),
     nr_pages: layout.pages,

@@ -4,6 +4,8 @@ import { defineStruct } from '../bytes/struct.js';
 export const SIF_PRIVILEGED = 1;
 export const SIF_INITDOMAIN = 2;
 export const SIF_MOD_START_PFN = 8;
+/** The toolstack may walk the p2m list by its virtual address; libxenguest always says so, the hypervisor never. */
+export const SIF_VIRT_P2M_4TOOLS = 16;
 
 /** MAX_GUEST_CMDLINE: the command line's place, its NUL included. */
 export const XEN_COMMAND_LINE_SIZE = 1024;

@@ -79,7 +79,8 @@ describe.skipIf(xenKernels.length === 0)('the initial domain', () => {
       const values = START_INFO_64.read(new ByteView(info?.bytes ?? new Uint8Array()));
       expect(Buffer.from(values.magic).toString('latin1').replace(/\0+$/, '')).toBe('xen-3.0-x86_64');
       expect(values.nr_pages).toBe(65536n);
-      expect(values.mod_len).toBe(10_000n);
+      // The toolstack counts the pages of an initrd that is not mapped.
+      expect(values.mod_len).toBe(role === 'dom0' ? 10_000n : 12_288n);
       expect(values.pt_base).toBe(tables?.start);
       expect(plan.cpu.registers.rsi).toBe(arrangement.get('Start info')?.start);
       expect(plan.cpu.registers.rsp).toBe(stack?.end);
