@@ -28,8 +28,12 @@ export interface PayloadPromise {
   readonly span: number;
   /** What the decompressor yields, before its segments are moved into place. */
   readonly raw: Uint8Array;
-  /** Where control may come to the kernel, in guest memory. */
-  entries(memory: MemoryMap): PossibleEntry[];
+  /** Addresses at which the kernel's lowest byte may come to lie, in guest memory. */
+  bases(memory: MemoryMap): bigint[];
+  /** What the first byte there may be while the kernel is being put there: the payload's, or the kernel's own. */
+  readonly firstBytes: readonly number[];
+  /** Where control may come to a kernel at `base`. */
+  entriesAt(base: bigint): PossibleEntry[];
   /** Whether the kernel stands there, at the moment of control coming to this entry. */
   isThere(entry: PossibleEntry, read: ReadMemory): boolean;
   /** How the kernel moved, read from memory. */
@@ -86,8 +90,9 @@ export function rawPromise(image: BootImage, raw: Uint8Array): PayloadPromise {
     kind: 'raw',
     span: raw.length,
     raw,
-    entries: (memory) =>
-      alignedBases(memory, unit, 0n, BigInt(raw.length)).map((base) => ({ address: base, base, promised: true })),
+    bases: (memory) => alignedBases(memory, unit, 0n, BigInt(raw.length)),
+    firstBytes: [raw[0] ?? 0],
+    entriesAt: (base) => [{ address: base, base, promised: true }],
     isThere: ({ address }, read) => looksLike(read(address, PROBE), raw.subarray(0, PROBE)),
     moveTo: ({ base }) => ({ physicalDelta: base, virtualDelta: 0n }),
     ranges: ({ physicalDelta }) => [{ address: physicalDelta, size: raw.length, bytes: raw, what: 'raw kernel' }],
@@ -161,12 +166,12 @@ export function elfPromise(image: BootImage, vmlinux: Vmlinux): PayloadPromise {
     kind: 'elf',
     span: Number(span),
     raw: vmlinux.raw,
-    entries(memory) {
-      const bases = [...new Set([base, ...alignedBases(memory, unit, base % unit, span)])];
-      const promised = bases.map((at) => ({ address: at - base + e_entry, base: at, promised: true }));
-      if (e_entry === base) return promised;
-      return [...promised, ...bases.map((at) => ({ address: at, base: at, promised: false }))];
-    },
+    bases: (memory) => [...new Set([base, ...alignedBases(memory, unit, base % unit, span)])],
+    firstBytes: [vmlinux.raw[0] ?? 0, bytesAt(vmlinux, base, 1)?.[0] ?? 0],
+    entriesAt: (at) => [
+      { address: at - base + e_entry, base: at, promised: true },
+      ...(e_entry === base ? [] : [{ address: at, base: at, promised: false }]),
+    ],
     isThere(entry, read) {
       const linked = bytesAt(vmlinux, entry.address - physicalDelta(entry), PROBE);
       return linked !== null && looksLike(read(entry.address, PROBE), linked);

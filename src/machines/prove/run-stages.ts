@@ -74,17 +74,29 @@ function code32Start(plan: BootPlan): bigint {
   return BigInt(new ByteView(setup?.bytes ?? new Uint8Array(0)).u32(CODE32_START, 'code32_start'));
 }
 
-/** Lets the guest run until it stands at one of the entries with the kernel in place. */
-async function runToKernel(
-  session: QemuSession,
-  promise: PayloadPromise,
-  entries: readonly PossibleEntry[],
-): Promise<PossibleEntry> {
+/**
+ * Lets the guest run until it stands at the kernel's entry, the kernel in place.
+ *
+ * Where the kernel will be is seen when it comes to be there: a write to the first byte of a possible place. Only then
+ * are breakpoints set on its entries, since many of them, or one among the decompressor's own code, slow QEMU down
+ * twentyfold.
+ */
+async function runToKernel(session: QemuSession, promise: PayloadPromise, memory: MemoryMap): Promise<PossibleEntry> {
   const { gdb, ram } = session;
   const read: ReadMemory = (address, length) => ram.read(address, length);
-  for (const { address } of entries) await gdb.setBreakpoint(address);
+  const entries: PossibleEntry[] = [];
+  for (const base of promise.bases(memory)) await gdb.setWatchpoint(base);
   for (;;) {
-    await gdb.resume();
+    const base = await gdb.resume();
+    if (base !== null) {
+      if (!promise.firstBytes.includes(read(base, 1)[0] ?? 0)) continue;
+      await gdb.clearWatchpoint(base);
+      for (const entry of promise.entriesAt(base)) {
+        entries.push(entry);
+        await gdb.setBreakpoint(entry.address);
+      }
+      continue;
+    }
     const rip = await gdb.readRegister('rip');
     const here = entries.filter(({ address }) => address === rip);
     const entry = here.find((candidate) => promise.isThere(candidate, read));
@@ -150,7 +162,7 @@ export async function runStages(
       await gdb.resume();
       observer.onProtectedMode(await gdb.readRegister('rip'), read);
       await gdb.clearBreakpoint(start);
-      const entry = await runToKernel(session, promise, promise.entries(options.memory));
+      const entry = await runToKernel(session, promise, options.memory);
       observer.onKernel(entry, await readCpu(session), read);
       return null;
     };

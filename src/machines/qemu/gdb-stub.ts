@@ -106,9 +106,22 @@ export class GdbStub {
     await this.#expectOk(`z1,${address.toString(16)},1`);
   }
 
-  /** Runs until a breakpoint, `interrupt` or the guest's end. */
-  async resume(): Promise<void> {
-    await this.#run('c');
+  /** Stops after a write to the byte at a linear address. Only accesses to its page become slower. */
+  async setWatchpoint(address: bigint): Promise<void> {
+    await this.#expectOk(`Z2,${address.toString(16)},1`);
+  }
+
+  async clearWatchpoint(address: bigint): Promise<void> {
+    await this.#expectOk(`z2,${address.toString(16)},1`);
+  }
+
+  /**
+   * Runs until a breakpoint, a watchpoint, `interrupt` or the guest's end.
+   * @returns the watchpoint's address, if it was one.
+   */
+  async resume(): Promise<bigint | null> {
+    const watch = /watch:([0-9a-f]+)/.exec(await this.#run('c'));
+    return watch === null ? null : BigInt(`0x${watch[1] ?? ''}`);
   }
 
   /** Executes instructions of the current CPU, one at a time. */
@@ -160,12 +173,12 @@ export class GdbStub {
     return register;
   }
 
-  async #run(packet: string): Promise<void> {
+  async #run(packet: string): Promise<string> {
     if (this.#closed !== null) throw this.#closed;
     this.#stopped = deferred<string>();
     this.#send(packet);
     try {
-      await this.#stopped.promise;
+      return await this.#stopped.promise;
     } finally {
       this.#stopped = null;
     }
