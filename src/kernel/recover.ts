@@ -1,7 +1,7 @@
 /** From a boot image to the kernel inside: finds the payload, decompresses it once, reads what came out. */
 import { BootImageError } from '../bytes/error.js';
 import type { BootImage, Payload } from '../bzimage/boot-image.js';
-import { decompress } from '../compression/decompress.js';
+import { decompress, type Decompressed } from '../compression/decompress.js';
 import { isElf } from '../elf/read-elf.js';
 import { ByteView } from '../bytes/byte-view.js';
 import { findBanner } from './banner.js';
@@ -35,6 +35,12 @@ function missing(image: BootImage): BootImageError {
   });
 }
 
+/** A codec's error, with the field that led to the payload and what to do. */
+function inContext(error: BootImageError): BootImageError {
+  const { code, message, offset, field = 'payload_offset', hint = 'the image is damaged or cut off' } = error;
+  return new BootImageError(code, message, { offset, field, hint, cause: error });
+}
+
 /** Decompresses one payload and holds it against what the image says about it. */
 async function decompressOne(
   image: BootImage,
@@ -50,11 +56,15 @@ async function decompressOne(
       hint: 'the payload is damaged or of an unknown format',
     });
   }
-  const { bytes, consumed } = await decompress(
-    image.file.slice(offset, payload.compressedLength, 'payload_length'),
-    compression,
-    { limit: options.limit ?? DEFAULT_LIMIT, expectedSize: sizeWord ?? undefined, base, signal: options.signal },
-  );
+  const input = image.file.slice(offset, payload.compressedLength, 'payload_length');
+  const limits = { limit: options.limit ?? DEFAULT_LIMIT, expectedSize: sizeWord ?? undefined };
+  let result: Decompressed;
+  try {
+    result = await decompress(input, compression, { ...limits, base, signal: options.signal });
+  } catch (error) {
+    throw error instanceof BootImageError && error.blame === 'image' ? inContext(error) : error;
+  }
+  const { bytes, consumed } = result;
   return {
     bytes,
     payload: payload.foundBy === 'header' ? payload : { ...payload, length: consumed, compressedLength: consumed },
