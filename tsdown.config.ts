@@ -11,6 +11,7 @@ export default defineConfig([
   {
     entry: { cli: 'src/cli/main.ts', 'scan-worker': 'src/node/scan-worker.ts' },
     platform: 'node',
+    fixedExtension: false,
     target: 'node20',
     dts: false,
     clean: false,
