@@ -25,10 +25,11 @@ export { readVmlinux } from './kernel/read-vmlinux.js';
 export { decompressPayload, DEFAULT_LIMIT, recoverVmlinux, type RecoverOptions } from './kernel/recover.js';
 export { findNote, noteNumber, type KernelNote } from './kernel/notes.js';
 export type { RelocationTable } from './kernel/relocation-table.js';
-export { placeKernel, type KernelMove } from './kernel/relocate.js';
+export { applyRelocations, placeKernel, type KernelMove, type PlacedSegment } from './kernel/relocate.js';
 export { relocatedElf } from './kernel/relocated-elf.js';
 export { readConfig } from './kernel/ikconfig.js';
-export { readKallsyms, type KernelSymbol } from './kernel/kallsyms/kallsyms.js';
+export { readBtf } from './kernel/btf.js';
+export { countKallsyms, formatSystemMap, readKallsyms, type KernelSymbol } from './kernel/kallsyms/kallsyms.js';
 export { readXenParameters, type XenParameters } from './kernel/xen-parameters.js';
 
 export type {
