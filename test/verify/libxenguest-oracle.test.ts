@@ -73,17 +73,20 @@ async function check(image: BootImage, memory: number, initrd: Uint8Array | unde
   compare(plan, buildDomain(image.file.bytes, { memory, ...given }));
 }
 
-describe.skipIf(libxenguest === null || xenKernels.length === 0)('libxenguest builds the domain that is planned', () => {
-  it.each(xenKernels.map(({ name, file, compression }) => ({ name, file, compression })))('$name', async (kernel) => {
-    // Debian builds libxenguest without bzip2 and lzo: it gets what is inside.
-    const unpacked = ['bzip2', 'lzo'].includes(kernel.compression);
-    await check(
-      unpacked ? await editedKernel(kernel.name, () => undefined) : readBootImage(readCorpus(kernel.file)),
-      256,
-      INITRD,
-    );
-  });
-});
+describe.skipIf(libxenguest === null || xenKernels.length === 0)(
+  'libxenguest builds the domain that is planned',
+  () => {
+    it.each(xenKernels.map(({ name, file, compression }) => ({ name, file, compression })))('$name', async (kernel) => {
+      // Debian builds libxenguest without bzip2 and lzo: it gets what is inside.
+      const unpacked = ['bzip2', 'lzo'].includes(kernel.compression);
+      await check(
+        unpacked ? await editedKernel(kernel.name, () => undefined) : readBootImage(readCorpus(kernel.file)),
+        256,
+        INITRD,
+      );
+    });
+  },
+);
 
 describe.skipIf(libxenguest === null || corpusFile('k64-gzip.bzImage') === null)('other arrangements', () => {
   const cases = variants.flatMap(([name, edit]) =>

@@ -150,7 +150,12 @@ export const PAYLOAD_RULES: RuleTable = [
         ? holds
         : [finding(`the payload has ${image.payload.length} bytes`, 'payload_length', 0x24c)],
   },
-  understands('payload.format-libxenguest', ['gzip', 'bzip2', 'lzma', 'xz', 'lzo', 'lz4', 'zstd'], 'Xen’s toolstack'),
+  // An ELF payload is refused as a bzImage, but the next loader in line takes what that one left behind.
+  understands(
+    'payload.format-libxenguest',
+    ['gzip', 'lzma', 'xz', 'lz4', 'zstd', 'none'],
+    'Xen’s toolstack without optional libraries, as Debian builds it,',
+  ),
   understands('payload.format-pvgrub', ['gzip', 'xz', 'lzo', 'none'], 'pvgrub'),
   {
     id: 'payload.checksum',
