@@ -4,7 +4,7 @@ import type { BootImage } from '../../src/bzimage/boot-image.js';
 import { readBootImage } from '../../src/bzimage/read-boot-image.js';
 import { verifyFor } from '../../src/verify/judge.js';
 import { createSubject } from '../../src/verify/subject.js';
-import { corpusFile, readCorpus } from '../kernels/corpus.js';
+import { corpusFile } from '../kernels/corpus.js';
 import { buildDomain, libxenguest } from '../oracles/libxenguest.js';
 import {
   all,
