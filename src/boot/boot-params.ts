@@ -5,7 +5,7 @@ import type { Draft } from './draft.js';
 import { type LoaderHeader, UNDEFINED_LOADER } from './loader-header.js';
 import { FOUR_GIB, LOADER_MEMORY, PAGE_SIZE } from './placement.js';
 import { buildSetupData } from './setup-data.js';
-import { buildBootParams, E820_MAX_ENTRIES_ZEROPAGE, memoryMapFields } from './zero-page.js';
+import { buildBootParams, E820_MAX_ENTRIES_ZEROPAGE, machineFields } from './zero-page.js';
 
 const MASK_32 = 0xffffffffn;
 
@@ -64,7 +64,7 @@ export function addBootParams(draft: Draft, header: LoaderHeader): void {
   fillHeader(draft, header);
   header.set('setup_data', extended);
   const bytes = buildBootParams(header.bytes, {
-    ...memoryMapFields(draft.memory),
+    ...machineFields(draft.memory, header.version),
     acpi_rsdp_addr: draft.acpiRsdp,
     ext_ramdisk_image: Number((draft.facts.initrd?.address ?? 0n) >> 32n),
   });

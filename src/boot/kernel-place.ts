@@ -2,14 +2,7 @@
 import { BootImageError } from '../bytes/error.js';
 import { alignUp, hex } from '../bytes/numbers.js';
 import { subtractRanges } from '../bytes/ranges.js';
-import {
-  applyRelocations,
-  checkMove,
-  type KernelMove,
-  NO_MOVE,
-  type PlacedSegment,
-  placeKernel,
-} from '../kernel/relocate.js';
+import { checkMove, type KernelMove, NO_MOVE, placeKernel } from '../kernel/relocate.js';
 import { LOADFLAGS } from '../bzimage/setup-header.js';
 import { linkedPhysicalBase, linkedPhysicalEnd, type Vmlinux } from '../kernel/vmlinux.js';
 import type { Draft } from './draft.js';
@@ -118,7 +111,7 @@ export function placeKernelAndInitrd(draft: Draft, vmlinux: Vmlinux, header: Loa
   placement.release(held);
   const move = chooseKernelMove(draft, vmlinux, extent, mobile);
   placement.claim(extent.base + move.physicalDelta, extent.size, 'the kernel with its init_size', hint);
-  addKernel(draft, vmlinux, move);
+  addKernel(draft, vmlinux, move, protocol);
   const { KASLR_FLAG } = LOADFLAGS;
   if (draft.facts.kaslr === undefined) header.setLoadflags(0, KASLR_FLAG);
   else header.setLoadflags(KASLR_FLAG, 0);
@@ -128,26 +121,15 @@ function flagText(flags: number): string {
   return [flags & 4 ? 'r' : '-', flags & 2 ? 'w' : '-', flags & 1 ? 'x' : '-'].join('');
 }
 
-/** Relocates vmlinux itself, so that no copy is needed. */
-function consumeKernel(vmlinux: Vmlinux, move: KernelMove): PlacedSegment[] {
-  const placed = vmlinux.segments.map((segment) => ({
-    segment,
-    address: segment.paddr + move.physicalDelta,
-    bytes: vmlinux.elfBytes.subarray(segment.offset, segment.offset + segment.filesz),
-    memsz: segment.memsz,
-  }));
-  const pieces = placed.map(({ segment, bytes }) => ({ paddr: segment.paddr, bytes }));
-  applyRelocations(vmlinux, pieces, move.virtualDelta);
-  return placed;
-}
-
 /**
  * The regions of a placed kernel: its segments, cleared up to p_memsz, and the gaps between them, cleared too.
  * With `consumeKernel` relocations are applied to vmlinux itself.
  */
-function addKernel(draft: Draft, vmlinux: Vmlinux, move: KernelMove): void {
-  const inPlace = draft.request.consumeKernel === true && move.virtualDelta !== 0n;
-  const placed = inPlace ? consumeKernel(vmlinux, move) : placeKernel(vmlinux, move);
+function addKernel(draft: Draft, vmlinux: Vmlinux, move: KernelMove, protocol: Protocol): void {
+  const placed = placeKernel(vmlinux, move, {
+    inPlace: draft.request.consumeKernel === true,
+    moveNotes: protocol === 'pvh' && move.virtualDelta !== 0n,
+  });
   for (const { segment, address, bytes, memsz } of placed) {
     draft.add({
       address,

@@ -42,8 +42,26 @@ export const BOOT_PARAMS = defineStruct(
 
 export type BootParams = StructOf<typeof BOOT_PARAMS.fields>;
 
-/** The memory size of BIOS call 88h, inside screen_info: KiB from 1 MiB on, at most 0xffff (struct screen_info, ext_mem_k). */
-const EXT_MEM_K = 0x02;
+/** struct screen_info (uapi/linux/screen_info.h), as far as a loader without a display has to fill it in. */
+const SCREEN_INFO = defineStruct('screen_info', 0x40, 'include/uapi/linux/screen_info.h', [
+  { name: 'ext_mem_k', offset: 0x02, type: 'u16', doc: 'KiB from 1 MiB on by BIOS call 88h, at most 0xffff' },
+  { name: 'orig_video_cols', offset: 0x07, type: 'u8', doc: 'columns of text' },
+  { name: 'orig_video_lines', offset: 0x0e, type: 'u8', doc: 'lines of text' },
+  { name: 'orig_video_isVGA', offset: 0x0f, type: 'u8', doc: '1: VGA text mode; 0: none' },
+  { name: 'orig_video_points', offset: 0x10, type: 'u16', doc: 'height of a character' },
+]);
+
+/**
+ * What kexec-tools tells without a BIOS, too. Kernels before boot protocol 2.08 do not know "no display": 2.4 stops at
+ * a console of 0 columns. Newer ones are told the truth, zeros.
+ */
+const ASSUMED_TEXT_MODE = {
+  orig_video_cols: 80,
+  orig_video_lines: 25,
+  orig_video_isVGA: 1,
+  orig_video_points: 16,
+} as const;
+const NO_DISPLAY_KNOWN = 0x0208;
 
 /** Entries that the zero page itself holds (E820_MAX_ENTRIES_ZEROPAGE); the rest goes into setup_data. */
 export const E820_MAX_ENTRIES_ZEROPAGE = 128;
@@ -69,21 +87,29 @@ export function buildBootParams(header: Uint8Array, values: Partial<BootParams>)
   return page;
 }
 
-/** Fields that tell a memory map: e820_table with its count, and the two older sizes. At most 128 entries are told. */
-export function memoryMapFields(
+/** KiB of RAM that follow 1 MiB in one piece. */
+function extendedMemory(map: MemoryMap): bigint {
+  const start = 0x100000n;
+  const range = map.find(({ address, size, type }) => type === 'ram' && address <= start && address + size > start);
+  return range === undefined ? 0n : (range.address + range.size - start) >> 10n;
+}
+
+/**
+ * Fields that tell what setup finds out by asking a BIOS: memory, by e820_table with its count (at most 128 entries) and
+ * the two older sizes, and the display.
+ * @param version boot protocol of the kernel
+ */
+export function machineFields(
   map: MemoryMap,
+  version: number,
 ): Pick<BootParams, 'screen_info' | 'alt_mem_k' | 'e820_entries' | 'e820_table'> {
   const shown = map.slice(0, E820_MAX_ENTRIES_ZEROPAGE);
-  const extended = map.find(
-    ({ address, size, type }) => type === 'ram' && address <= 0x100000n && address + size > 0x100000n,
-  );
-  const kib = extended === undefined ? 0n : (extended.address + extended.size - 0x100000n) >> 10n;
-  const screen_info = new Uint8Array(0x40);
-  const extMemK = Number(kib > 0xffffn ? 0xffffn : kib);
-  screen_info[EXT_MEM_K] = extMemK & 0xff;
-  screen_info[EXT_MEM_K + 1] = extMemK >>> 8;
+  const kib = extendedMemory(map);
   return {
-    screen_info,
+    screen_info: SCREEN_INFO.build({
+      ext_mem_k: Number(kib > 0xffffn ? 0xffffn : kib),
+      ...(version < NO_DISPLAY_KNOWN ? ASSUMED_TEXT_MODE : {}),
+    }),
     alt_mem_k: Number(kib > 0xffffffffn ? 0xffffffffn : kib),
     e820_entries: shown.length,
     e820_table: encodeE820(shown),
