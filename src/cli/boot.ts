@@ -11,6 +11,7 @@ import { attachConsole } from './console.js';
 import { toJsonLine, type CliIo, type CommonOptions } from './io.js';
 import type { PlanOptions } from './options.js';
 import { preparePlan, type PreparedPlan } from './prepare-plan.js';
+import { probeJson, ProbeListener, probeName } from './probe.js';
 
 export interface BootOptions extends CommonOptions, PlanOptions {
   readonly machine?: 'v86' | 'qemu';
@@ -93,6 +94,8 @@ interface Run {
   guest: Guest | null;
   /** What the host's part at the hook threw: the machine only learns that it failed. */
   hookFailure: Error | null;
+  /** Null for every kernel but our own probe. */
+  readonly probe: ProbeListener | null;
 }
 
 /** The host's part at the hook: the kernel, decompressed now, goes where the image's own setup has left room. */
@@ -122,7 +125,8 @@ async function runGuest(path: string, options: BootOptions, io: CliIo, stopper: 
       run.firstOutput ??= performance.now();
       run.words.add(bytes);
       consoleOut.write(bytes);
-      if (options.until !== undefined && run.words.includes(options.until)) stopper.stop({ by: 'text' });
+      const reported = run.probe?.add(bytes) === true;
+      if (reported || (options.until !== undefined && run.words.includes(options.until))) stopper.stop({ by: 'text' });
     },
     onHook: (...hooked) =>
       answerHook(prepared, options, ...hooked).catch((error: unknown) => {
@@ -191,7 +195,8 @@ function timesOf(run: Run): Record<string, unknown> {
 
 /**
  * Runs until the guest ends, the time is over, or the user or a signal ends it.
- * @returns 0 when the guest has powered off, has said what `--until` waits for, or the user has left; 1 when it failed, 128 + n for signal n.
+ * @returns 0 when the guest has powered off, has said what `--until` waits for, or the user has left; 1 when it failed
+ * or the probe found a fault; 128 + n for signal n.
  */
 export async function runBoot(path: string, options: BootOptions, io: CliIo): Promise<number> {
   const stopper = new Stopper(options.timeout);
@@ -201,6 +206,7 @@ export async function runBoot(path: string, options: BootOptions, io: CliIo): Pr
     firstOutput: null,
     guest: null,
     hookFailure: null,
+    probe: probeName(path) === null ? null : new ProbeListener(),
   };
   try {
     const exit = await runGuest(path, options, io, stopper, run).catch((error: unknown): GuestExit => {
@@ -208,11 +214,22 @@ export async function runBoot(path: string, options: BootOptions, io: CliIo): Pr
       return { end: 'stopped', reason: '' };
     });
     const stop = stopper.reason;
-    const status = statusOf(exit, stop);
-    if (status === 1) process.stderr.write(`${explainFailure(exit, stop, options, run).join('\n')}\n`);
+    const ended = statusOf(exit, stop);
+    const complaint = ended === 0 && stop?.by !== 'user' ? (run.probe?.complaint ?? null) : null;
+    const status = complaint === null ? ended : 1;
+    if (complaint !== null) process.stderr.write(`bzelf: ${complaint}\n`);
+    else if (status === 1) process.stderr.write(`${explainFailure(exit, stop, options, run).join('\n')}\n`);
     else if (stop?.by === 'user') io.note('\nbzelf: left the guest');
     else if (exit.reason !== '') io.note(`bzelf: ${exit.reason}`);
-    if (io.asJson) io.json({ end: stop?.by ?? exit.end, reason: exit.reason, ...timesOf(run) });
+    if (io.asJson) {
+      const report = run.probe?.report ?? null;
+      io.json({
+        end: stop?.by ?? exit.end,
+        reason: exit.reason,
+        ...timesOf(run),
+        ...(report === null ? {} : { report: probeJson(report) }),
+      });
+    }
     if (options.timing === true) process.stderr.write(`${toJsonLine(timesOf(run))}\n`);
     return status;
   } finally {

@@ -1,11 +1,11 @@
 /** The `pack` command: a new image, written atomically, and what was made of it. */
 import { BootImageError } from '../bytes/error.js';
-import { readBootImage } from '../bzimage/read-boot-image.js';
-import { readImage, writeFileAtomically } from '../node/files.js';
+import { writeFileAtomically } from '../node/files.js';
 import { parseNote, parseNoteName } from '../pack/edit-notes.js';
 import { pack } from '../pack/pack.js';
 import type { CliIo, CommonOptions } from './io.js';
 import type { COMPRESSIONS } from './options.js';
+import { openKernel } from './probe.js';
 
 export interface PackOptions extends CommonOptions {
   readonly output: string;
@@ -23,7 +23,7 @@ export async function runPack(path: string, options: PackOptions, io: CliIo): Pr
   if (io.asJson && options.output === '-') {
     throw new BootImageError('bad-argument', '--json and an image cannot both go to standard output', { field: '-o' });
   }
-  const image = readBootImage(readImage(path));
+  const image = await openKernel(path);
   const packed = await pack(
     image,
     {

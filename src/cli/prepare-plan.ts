@@ -5,12 +5,12 @@ import type { BootPlan, Protocol, Stage } from '../boot/plan.js';
 import { planBoot } from '../boot/plan-boot.js';
 import type { PlanRequest } from '../boot/request.js';
 import type { BootImage } from '../bzimage/boot-image.js';
-import { readBootImage } from '../bzimage/read-boot-image.js';
 import type { Vmlinux } from '../kernel/vmlinux.js';
 import { readImage } from '../node/files.js';
 import { refuseUnfit } from '../verify/obey.js';
 import { createSubject, subjectOf } from '../verify/subject.js';
 import type { PlanOptions } from './options.js';
+import { openBootImage, type ProbeChoice } from './probe.js';
 
 /** Milliseconds that the host took; what was not done took none. */
 export interface HostTimes {
@@ -60,12 +60,12 @@ function defaultProtocol(stage: Stage, bits: 32 | 64 | null): Protocol {
  */
 export async function preparePlan(
   path: string,
-  options: PlanOptions,
+  options: PlanOptions & ProbeChoice,
   commandLine: string,
   signal?: AbortSignal,
 ): Promise<PreparedPlan> {
   const started = performance.now();
-  const image = readBootImage(readImage(path));
+  const image = await openBootImage(path, options);
   const request = requestFromOptions(options, commandLine);
   const read = performance.now();
   const recover = { limit: options.limit, ...(signal === undefined ? {} : { signal }) };
