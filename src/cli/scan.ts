@@ -67,16 +67,19 @@ export async function runScan(paths: readonly string[], options: ScanOptions, io
     yield first.value;
     yield* files;
   })();
-  const count = options.jobs ?? availableParallelism();
+  const print = inOrder<ScanAnswer>((answer) => {
+    if ('failure' in answer) io.note(`bzelf: ${answer.failure.path}: ${answer.failure.error}`);
+    else for (const row of answer.rows) printRow(row, io);
+  });
+  let taken = 0;
   await Promise.all(
-    Array.from({ length: count }, async () => {
+    Array.from({ length: options.jobs ?? availableParallelism() }, async () => {
       let worker: Worker | null = null;
       try {
         for (const path of queue) {
+          const turn = taken++;
           worker ??= new Worker(new URL('./scan-worker.js', import.meta.url));
-          const answer = await ask(worker, path);
-          if ('failure' in answer) io.note(`bzelf: ${answer.failure.path}: ${answer.failure.error}`);
-          else for (const row of answer.rows) printRow(row, io);
+          print(turn, await ask(worker, path));
         }
       } finally {
         await worker?.terminate();
@@ -84,6 +87,19 @@ export async function runScan(paths: readonly string[], options: ScanOptions, io
     }),
   );
   return 0;
+}
+
+/** Passes results on in the order of their turns, however they come. */
+function inOrder<T>(use: (result: T) => void): (turn: number, result: T) => void {
+  const waiting = new Map<number, T>();
+  let next = 0;
+  return (turn, result) => {
+    waiting.set(turn, result);
+    for (let ready = waiting.get(next); ready !== undefined; ready = waiting.get(next)) {
+      waiting.delete(next++);
+      use(ready);
+    }
+  };
 }
 
 function ask(worker: Worker, path: string): Promise<ScanAnswer> {

@@ -10,16 +10,14 @@ export const PARAMETER_FLAGS = {
   RELOCATABLE: 1,
   /** Chooses a random base unless the command line says nokaslr. */
   KASLR: 2,
-  /** The kernel can be entered with five paging levels. */
-  LA57_CAPABLE: 4,
-  /** And uses them. */
-  LA57_WANTED: 8,
+  /** The kernel can run with five paging levels: they are turned on if the processor has them. */
+  LA57: 8,
 } as const;
 
 export const PARAMETERS = defineStruct('parameters', 0x58, 'docs/format.md, "Parameter table"', [
   { name: 'magic', offset: 0x00, type: 'u32', shown: 'hex', doc: '"bzSP"' },
   { name: 'length', offset: 0x04, type: 'u32', doc: 'bytes of this table' },
-  { name: 'flags', offset: 0x08, type: 'u32', shown: 'hex', doc: 'RELOCATABLE, KASLR, LA57_CAPABLE, LA57_WANTED' },
+  { name: 'flags', offset: 0x08, type: 'u32', shown: 'hex', doc: 'RELOCATABLE, KASLR, LA57' },
   { name: 'image_size', offset: 0x0c, type: 'u32', doc: 'bytes of head, payload and tail; a multiple of 16' },
   { name: 'memory_size', offset: 0x10, type: 'u32', doc: 'image_size, the tail’s zeroed data and its page tables' },
   { name: 'tail_offset', offset: 0x14, type: 'u32', shown: 'hex', doc: 'a multiple of 16' },

@@ -167,8 +167,7 @@ export function packStage(
     flags:
       (relocatable ? PARAMETER_FLAGS.RELOCATABLE : 0) |
       (kaslr ? PARAMETER_FLAGS.KASLR : 0) |
-      (la57.capable ? PARAMETER_FLAGS.LA57_CAPABLE : 0) |
-      (la57.wanted ? PARAMETER_FLAGS.LA57_WANTED : 0),
+      (la57.wanted ? PARAMETER_FLAGS.LA57 : 0),
     image_size: imageSize,
     memory_size: memorySize,
     tail_offset: tailOffset,
