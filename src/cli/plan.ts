@@ -3,6 +3,7 @@ import { ramEnd } from '../boot/memory-map.js';
 import type { BootPlan } from '../boot/plan.js';
 import { planToJson } from '../boot/plan-json.js';
 import { writeRegions } from '../machines/ram-file/write-regions.js';
+import { wrapPlan } from '../machines/wrapper/elf-wrapper.js';
 import { setLength, writeFileAtomically } from '../node/files.js';
 import { toJson, type CliIo, type CommonOptions } from './io.js';
 import type { PlanOptions } from './options.js';
@@ -11,6 +12,7 @@ import { preparePlan } from './prepare-plan.js';
 
 export interface PlanCommandOptions extends CommonOptions, PlanOptions {
   readonly ram?: string;
+  readonly elf?: string;
 }
 
 /** RAM from address 0 to its end, holes where the plan has nothing; the CPU's state and the rest beside it as JSON. */
@@ -27,6 +29,10 @@ export async function runPlan(path: string, options: PlanCommandOptions, io: Cli
   if (options.ram !== undefined) {
     writeRamImage(plan, options.ram);
     io.note(`${options.ram}: memory, ${options.ram}.json: everything else`);
+  }
+  if (options.elf !== undefined) {
+    writeFileAtomically(options.elf, wrapPlan(plan));
+    io.note(`${options.elf}: for multiboot and PVH loaders, on a machine with the same memory`);
   }
   if (io.asJson) io.json(planToJson(plan));
   else io.out(`${drawPlan(plan, io.width, io).join('\n')}\n`);
