@@ -6,6 +6,7 @@
  */
 import { BootImageError } from '../bytes/error.js';
 import { hex } from '../bytes/numbers.js';
+import { addressNotes } from './address-notes.js';
 import { linkedPhysicalBase, linkedPhysicalEnd, type KernelSegment, type Vmlinux } from './vmlinux.js';
 
 /** How far a kernel moves from where it was linked for, in bytes; negative moves down. */
@@ -49,6 +50,18 @@ export function kernelMap(vmlinux: Vmlinux): bigint {
   const base = linkedPhysicalBase(vmlinux);
   const lowest = vmlinux.segments.find(({ paddr }) => paddr === base);
   return lowest === undefined ? 0n : lowest.vaddr - lowest.paddr;
+}
+
+/** Where an address that the kernel was linked with is after the move: a physical or a virtual one; others stay. */
+export function addressMover(vmlinux: Vmlinux, move: KernelMove): (address: bigint) => bigint {
+  const map = kernelMap(vmlinux);
+  const base = linkedPhysicalBase(vmlinux);
+  const end = linkedPhysicalEnd(vmlinux);
+  const isPhysical = (address: bigint): boolean => address >= base && address < end;
+  return (address) => {
+    if (isPhysical(address)) return address + move.physicalDelta;
+    return isPhysical(address - map) ? address + move.virtualDelta : address;
+  };
 }
 
 /**
@@ -191,23 +204,47 @@ export function applyRelocations(vmlinux: Vmlinux, pieces: readonly KernelPiece[
   );
 }
 
+export interface PlaceOptions {
+  /** Relocate vmlinux itself: no copies, but nobody can use it afterwards. */
+  readonly inPlace?: boolean;
+  /**
+   * Move the addresses in the Xen notes, too, which the kernel's own decompressor does not. The PVH entry of Linux 7.2
+   * takes the word in PHYS32_ENTRY for the address that everything else in memory stands relative to, so a kernel that
+   * is relocated and entered there needs it.
+   */
+  readonly moveNotes?: boolean;
+}
+
 /**
- * The kernel's segments where they go in guest memory, relocated. Segments that no relocation touches are views on the
- * ELF file, the others copies.
+ * The kernel's segments where they go in guest memory, relocated. Segments in which nothing changes are views on the ELF
+ * file, the others copies (or views as well, `inPlace`).
  * @throws BootImageError `not-relocatable`, `bad-argument` as `checkMove`; `relocations-malformed` for an entry outside
  * the segments
  */
-export function placeKernel(vmlinux: Vmlinux, move: KernelMove = NO_MOVE): PlacedSegment[] {
+export function placeKernel(vmlinux: Vmlinux, move: KernelMove = NO_MOVE, options: PlaceOptions = {}): PlacedSegment[] {
   checkMove(vmlinux, move);
+  // Before the relocations, which may cover them.
+  const notes = options.moveNotes === true ? addressNotes(vmlinux, addressMover(vmlinux, move)) : [];
+  const file = vmlinux.elfBytes;
   const placed = vmlinux.segments.map((segment) => ({
     segment,
     address: segment.paddr + move.physicalDelta,
-    bytes: vmlinux.elfBytes.subarray(segment.offset, segment.offset + segment.filesz),
+    bytes: file.subarray(segment.offset, segment.offset + segment.filesz),
     memsz: segment.memsz,
   }));
+  const open = (piece: (typeof placed)[number]): Uint8Array => {
+    if (options.inPlace !== true && piece.bytes.buffer === file.buffer) piece.bytes = new Uint8Array(piece.bytes);
+    return piece.bytes;
+  };
   const targets = placed.map((piece) =>
-    targetOf(vmlinux, piece.segment.paddr, piece.segment.filesz, () => (piece.bytes = new Uint8Array(piece.bytes))),
+    targetOf(vmlinux, piece.segment.paddr, piece.segment.filesz, () => open(piece)),
   );
   relocateTargets(vmlinux, targets, move.virtualDelta);
+  for (const { offset, desc } of notes) {
+    for (const piece of placed) {
+      const at = offset - piece.segment.offset;
+      if (at >= 0 && at + desc.length <= piece.bytes.length) open(piece).set(desc, at);
+    }
+  }
   return placed;
 }

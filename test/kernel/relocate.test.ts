@@ -218,3 +218,39 @@ describe.skipIf(!has)('damaged tables', () => {
     );
   });
 });
+
+describe.skipIf(!has)('options of placing', () => {
+  test('in place: the same bytes, on the file', async () => {
+    const vmlinux = await corpusKernel('k64-gzip');
+    const move = { physicalDelta: 0x200000n, virtualDelta: 0x6000000n };
+    const copied = placeKernel(vmlinux, move);
+    const own = readVmlinux(new Uint8Array(vmlinux.raw));
+    placeKernel(own, move, { inPlace: true }).forEach(({ bytes }, i) => {
+      expect(bytes.buffer).toBe(own.raw.buffer);
+      expect(Buffer.compare(bytes, copied[i]?.bytes ?? new Uint8Array(0))).toBe(0);
+    });
+  });
+
+  test('notes move with the kernel, also without relocations, and the file stays as it was', async () => {
+    const vmlinux = await corpusKernel('k64-gzip');
+    const before = Buffer.from(vmlinux.raw);
+    for (const virtualDelta of [0n, 0x200000n]) {
+      const move = { physicalDelta: 0x400000n, virtualDelta };
+      const plain = placeKernel(vmlinux, move);
+      const moved = placeKernel(vmlinux, move, { moveNotes: true });
+      const changes = moved.flatMap(({ bytes, segment }, i) => {
+        const other = plain[i]?.bytes ?? new Uint8Array(0);
+        return [...bytes.keys()].filter((at) => bytes[at] !== other[at]).map((at) => segment.offset + at);
+      });
+      const places = vmlinux.notes
+        .filter(({ owner, type }) => owner === 'Xen' && [1, 18].includes(type))
+        .map(({ desc }) => desc.byteOffset - vmlinux.raw.byteOffset);
+      expect(changes.length).toBeGreaterThan(0);
+      expect(changes.every((at) => places.some((place) => at >= place && at < place + 8))).toBe(true);
+      const entry = vmlinux.notes.find(({ type, owner }) => owner === 'Xen' && type === 18);
+      const at = (entry?.desc.byteOffset ?? 0) - vmlinux.raw.byteOffset - (vmlinux.segments[0]?.offset ?? 0);
+      expect(Buffer.from(moved[0]?.bytes ?? []).readBigUInt64LE(at)).toBe(0x10004a0n + 0x400000n);
+    }
+    expect(Buffer.compare(vmlinux.raw, before)).toBe(0);
+  });
+});
