@@ -28,7 +28,8 @@ const FLAGS = [
   '-nostdlib',
   '-Wl,--no-entry',
   '-Wl,--export=__heap_base',
-  '-Wl,-z,stack-size=16384',
+  '-Wl,--stack-first', // an overflow traps instead of overwriting data
+  '-Wl,-z,stack-size=65536',
   '-Wl,--strip-all',
 ];
 

@@ -110,3 +110,12 @@ export function splitPayload(payload: Uint8Array, name: Compression): PayloadPar
     announced: new ByteView(payload).u32(at),
   };
 }
+
+/** The payload that the kernel's build would make of a compressed stream: the size word appended where it belongs. */
+export function joinPayload(stream: Uint8Array, name: Compression, uncompressedSize: number): Uint8Array {
+  if (!compressionFormat(name).sizeWord) return stream;
+  const payload = new Uint8Array(stream.length + 4);
+  payload.set(stream);
+  new DataView(payload.buffer).setUint32(stream.length, uncompressedSize, true);
+  return payload;
+}

@@ -113,7 +113,7 @@ export function failure(status: number, name: string, request: DecodeRequest, co
 export async function checkAborted(signal: AbortSignal | undefined): Promise<void> {
   if (signal === undefined) return;
   await new Promise((resolve) => setTimeout(resolve));
-  if (signal.aborted) throw new BootImageError('aborted', 'the decompression was cancelled', { cause: signal.reason });
+  if (signal.aborted) throw new BootImageError('aborted', 'the operation was cancelled', { cause: signal.reason });
 }
 
 export class Arena<E extends CodecExports> {

@@ -469,6 +469,14 @@ static int compressed_block(const u8 *in, u32 length, u8 *end) {
 INLINE u64 rotate(u64 value, u32 n) { return value << n | value >> (64 - n); }
 INLINE u64 hash_round(u64 lane, u64 word) { return rotate(lane + word * PRIME2, 31) * PRIME1; }
 
+static void hash_begin(void) {
+  s.hashed = s.base;
+  s.lanes[0] = PRIME1 + PRIME2;
+  s.lanes[1] = PRIME2;
+  s.lanes[2] = 0;
+  s.lanes[3] = 0 - PRIME1;
+}
+
 static void hash_output(void) {
   u64 l0 = s.lanes[0], l1 = s.lanes[1], l2 = s.lanes[2], l3 = s.lanes[3];
   const u8 *p = s.hashed;
@@ -506,6 +514,15 @@ static u64 hash_result(void) {
   return hash ^ hash >> 32;
 }
 
+/* The content checksum of `data`: the low half of its XXH64. */
+EXPORT(xxh64) u32 xxh64(u8 *data, u32 length) {
+  s.base = data;
+  s.out = data + length;
+  hash_begin();
+  hash_output();
+  return (u32)hash_result();
+}
+
 /* `in` points behind the frame header. */
 EXPORT(zstd_begin) void zstd_begin(const u8 *in, const u8 *in_end, u8 *out, u32 window, int checksummed) {
   s.in = in;
@@ -519,11 +536,7 @@ EXPORT(zstd_begin) void zstd_begin(const u8 *in, const u8 *in_end, u8 *out, u32 
   s.offsets[2] = 8;
   s.last_seen = 0;
   s.checksummed = checksummed;
-  s.hashed = out;
-  s.lanes[0] = PRIME1 + PRIME2;
-  s.lanes[1] = PRIME2;
-  s.lanes[2] = 0;
-  s.lanes[3] = 0 - PRIME1;
+  hash_begin();
 }
 
 static int next_block(u8 *end) {
