@@ -60,18 +60,22 @@ static inline void copy16(uint8_t *to, const uint8_t *from)
 #define copy_step copy8
 #endif
 
-/* Fills [to, end) from `from`, COPY_STEP bytes or more below or anywhere above; writes up to 31 bytes too many. */
+/* Fills [to, end) from `from`, COPY_STEP bytes or more below or anywhere above; writes up to 63 bytes too many. */
 static inline void copy_wide(uint8_t *to, const uint8_t *from, const uint8_t *end)
 {
-	do {
+	copy_step(to, from);
+	copy_step(to + COPY_STEP, from + COPY_STEP);
+	to += 2 * COPY_STEP;
+	from += 2 * COPY_STEP;
+	for (; to < end; to += 4 * COPY_STEP, from += 4 * COPY_STEP) {
 		copy_step(to, from);
 		copy_step(to + COPY_STEP, from + COPY_STEP);
-		to += 2 * COPY_STEP;
-		from += 2 * COPY_STEP;
-	} while (to < end);
+		copy_step(to + 2 * COPY_STEP, from + 2 * COPY_STEP);
+		copy_step(to + 3 * COPY_STEP, from + 3 * COPY_STEP);
+	}
 }
 
-/* Fills [to, end) from `distance` before, repeating what lies between; writes up to 47 bytes too many. */
+/* Fills [to, end) from `distance` before, repeating what lies between; writes up to 63 bytes too many. */
 static inline void copy_match(uint8_t *to, size_t distance, const uint8_t *end)
 {
 	const uint8_t *from = to - distance;

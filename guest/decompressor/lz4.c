@@ -8,7 +8,7 @@
 #define LEGACY_MAGIC 0x184c2102
 #define MIN_MATCH 4
 #define LONG 15	       /* a length that goes on in further bytes */
-#define FAST_MARGIN 64 /* more than a short sequence takes or makes */
+#define FAST_MARGIN 80 /* more than a short sequence takes or makes, or copying literals reads */
 
 static _Noreturn void corrupt(void)
 {
@@ -53,8 +53,7 @@ static uint8_t *decode_block(const uint8_t *in, const uint8_t *in_end, uint8_t *
 	const uint8_t *start = out, *from;
 	const uint8_t *in_fast = in_end - FAST_MARGIN;
 	const uint8_t *out_fast = out_end - FAST_MARGIN;
-	size_t literals, length, distance;
-	unsigned token;
+	size_t token, literals, length, distance;
 
 	for (;;) {
 		/* Most sequences are short and far from the ends: nothing to check but their distance. */
@@ -69,12 +68,20 @@ static uint8_t *decode_block(const uint8_t *in, const uint8_t *in_end, uint8_t *
 			out += literals;
 			distance = load16(in);
 			in += 2;
-			if (unlikely(length == LONG || distance < COPY_STEP))
+			if (unlikely(length == LONG))
 				goto match;
 			from = out - distance;
 			if (unlikely(from < start))
 				corrupt();
-			copy_short(out, from, length, MIN_MATCH);
+			if (likely(distance >= COPY_STEP)) {
+				copy_short(out, from, length, MIN_MATCH);
+			} else {
+				if (distance < 8)
+					goto match;
+				copy8(out, from);
+				copy8(out + 8, from + 8);
+				*(le32 *)(out + 16) = load32(from + 16);
+			}
 			out += length + MIN_MATCH;
 		}
 

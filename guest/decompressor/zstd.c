@@ -530,7 +530,7 @@ static inline uint32_t take_offset(struct reader *r, unsigned n)
 	return take(r, n);
 }
 
-/* A sequence: literals, then a match. Writes up to 47 bytes too many. */
+/* A sequence: literals, then a match. Writes up to 63 bytes too many. */
 static inline uint8_t *copy_sequence(struct frame *frame, uint8_t *out, const uint8_t *out_end, size_t literals, size_t length,
 				     size_t distance)
 {
@@ -682,7 +682,8 @@ static uint8_t *read_blocks(struct frame *frame, const uint8_t **given, const ui
 			if (in >= in_end || size > (size_t)(out_end - out))
 				corrupt();
 			*out = *in++;
-			copy_match(out + 1, 1, out + size);
+			if (size > 1)
+				copy_match(out + 1, 1, out + size);
 			out += size;
 			break;
 		case COMPRESSED:
