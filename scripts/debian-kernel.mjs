@@ -1,15 +1,51 @@
-// npm run kernels [-- FLAVOUR...]: fetches Debian's kernels into the cache, for the tests and the demonstration.
+// npm run kernels [-- FLAVOUR...]: fetches Debian's kernels, and Xen, into the cache, for the tests and the demonstration.
 //
 // apt does it, from the mirrors and with the keys that this system is set up for, but with lists, cache and state of
 // its own: no root is needed and nothing outside the cache changes.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { root } from './setup.mjs';
 
-/** Debian's names: the metapackage is linux-image-FLAVOUR. */
-export const FLAVOURS = { 686: { architecture: 'i386' }, 'cloud-amd64': { architecture: 'amd64' } };
+/** The names of the packages that a record depends on. */
+const dependencies = (record) =>
+  [...(/^Depends:(.*)/m.exec(record)?.[1] ?? '').matchAll(/[^,|\s()]+(?=\s*(?:\(|,|\||$))/g)].map(([name]) => name);
+
+const kernel = (architecture, name, suite) => ({
+  architecture,
+  suite,
+  start: `linux-image-${name}`,
+  packages: /^linux-(?:image|binary)-[0-9]/,
+  members: ['./boot/vmlinuz-*', './usr/lib/modules/*/vmlinuz*'],
+  keep: /^vmlinuz/,
+});
+
+/**
+ * What can be fetched: from `start` on, dependencies whose names match `packages` are unpacked, from the system's own
+ * release of Debian or from `suite`. The cache keeps the file that `keep` matches, or the whole tree.
+ */
+export const FLAVOURS = {
+  686: kernel('i386', '686'),
+  'cloud-amd64': kernel('amd64', 'cloud-amd64'),
+  amd64: kernel('amd64', 'amd64'),
+  'bullseye-cloud-amd64': kernel('amd64', 'cloud-amd64', 'bullseye'),
+  'sid-cloud-amd64': kernel('amd64', 'cloud-amd64', 'sid'),
+  xen: {
+    architecture: 'amd64',
+    start: 'xen-system-amd64',
+    packages: /^xen-hypervisor-/,
+    members: ['./boot/xen-*.gz'],
+    keep: /^xen-.*\.gz$/,
+  },
+  libxenguest: {
+    architecture: 'amd64',
+    start: 'libxen-dev',
+    packages: /^libxen/,
+    members: ['./usr/include/*', './usr/lib/x86_64-linux-gnu/*'],
+    keep: null,
+  },
+};
 
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
@@ -18,12 +54,16 @@ export function cacheDirectory() {
   return base === undefined || base === '' ? join(root, '.cache') : join(base, 'bzelf');
 }
 
-/** The cached kernel of a flavour, or null. Newest first where there are several. */
+const homeOf = (flavour) => join(cacheDirectory(), 'kernels', flavour);
+
+/** What is cached of a flavour: the path of the file, or of the tree; null if nothing is. Newest first. */
 export function cachedKernel(flavour) {
-  const directory = join(cacheDirectory(), 'kernels', flavour);
+  const { keep } = FLAVOURS[flavour];
+  const directory = homeOf(flavour);
   if (!existsSync(directory)) return null;
+  if (keep === null) return existsSync(join(directory, 'usr')) ? directory : null;
   const files = readdirSync(directory)
-    .filter((name) => name.startsWith('vmlinuz-'))
+    .filter((name) => keep.test(name))
     .map((name) => join(directory, name))
     .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
   return files[0] ?? null;
@@ -49,8 +89,19 @@ function run(program, args, options = {}) {
   return result.stdout;
 }
 
+/** A list of sources for another release, at the mirror that this system is set up for. */
+function sourcesOf(directory, suite) {
+  const targets = run('apt-get', ['indextargets', '--format', '$(REPO_URI) $(COMPONENT)', 'Created-By: Packages']);
+  const mirror = /^(\S+\/debian\/?) main$/m.exec(targets)?.[1];
+  if (mirror === undefined) throw new Error('this system is set up for no mirror of Debian');
+  const signed = existsSync(KEYRING) ? `[signed-by=${KEYRING}] ` : '';
+  const file = join(directory, 'sources.list');
+  writeFileSync(file, `deb ${signed}${mirror} ${suite} main\n`);
+  return file;
+}
+
 /** An apt configuration that keeps everything below `directory`; read after the system's own. */
-function writeAptConfiguration(directory, architecture) {
+function writeAptConfiguration(directory, architecture, suite) {
   const state = join(directory, 'state');
   for (const part of ['state/lists/partial', 'cache/archives/partial', 'log']) {
     mkdirSync(join(directory, part), { recursive: true });
@@ -69,6 +120,9 @@ function writeAptConfiguration(directory, architecture) {
     'Acquire::PDiffs': 'false',
     'Acquire::Retries': '2',
     ...(existsSync(KEYRING) ? { 'Dir::Etc::trusted': KEYRING } : {}),
+    ...(suite === undefined
+      ? {}
+      : { 'Dir::Etc::sourcelist': sourcesOf(directory, suite), 'Dir::Etc::sourceparts': '-' }),
   };
   // The system's hooks would act on the system, its extra targets would only cost time.
   const cleared = [
@@ -93,21 +147,39 @@ function writeAptConfiguration(directory, architecture) {
   return file;
 }
 
-/** The package that a metapackage stands for at present. */
-function realPackage(configuration, metapackage) {
-  const record = run('apt-cache', ['-c', configuration, 'show', '--no-all-versions', metapackage]);
-  const name = /^Depends:.*?\b(linux-image-[0-9][\w.+~-]*)/m.exec(record)?.[1];
-  if (name === undefined) throw new Error(`${metapackage} depends on no kernel`);
-  return name;
+/** The packages that a flavour stands for at present. */
+function realPackages(configuration, { start, packages }) {
+  const names = new Set([start]);
+  // A set goes on to what is added while it is walked.
+  for (const name of names) {
+    const record = run('apt-cache', ['-c', configuration, 'show', '--no-all-versions', name]);
+    for (const other of dependencies(record)) if (packages.test(other)) names.add(other);
+  }
+  if (!packages.test(start)) names.delete(start);
+  if (names.size === 0) throw new Error(`${start} depends on nothing that is wanted`);
+  return [...names];
 }
 
-/** Unpacks /boot/vmlinuz-* of a .deb into a directory; the path of the kernel. */
-function unpackKernel(deb, directory) {
+/** Unpacks those members of a .deb that match, if there are any. */
+function unpack(deb, members, directory) {
   const tar = run('dpkg-deb', ['--fsys-tarfile', deb], { encoding: 'buffer', maxBuffer: 2 ** 31 - 1 });
-  run('tar', ['-x', '-C', directory, '--wildcards', '--strip-components=2', './boot/vmlinuz-*'], { input: tar });
-  const [name] = readdirSync(directory).filter((entry) => entry.startsWith('vmlinuz-'));
-  if (name === undefined) throw new Error(`${deb} holds no kernel`);
-  return name;
+  // For tar, a pattern that matches nothing is a failure; what counts is what is there afterwards.
+  spawnSync('tar', ['-x', '-C', directory, '--wildcards', ...members], { input: tar });
+}
+
+/** Moves what was unpacked into the cache. */
+function keepUnpacked(directory, { keep }, home) {
+  if (keep === null) {
+    for (const name of readdirSync(directory)) renameSync(join(directory, name), join(home, name));
+    return home;
+  }
+  const found = readdirSync(directory, { recursive: true }).find((path) => keep.test(basename(path)));
+  if (found === undefined) throw new Error('the package does not hold what is wanted');
+  // Newer packages keep the kernel as modules/VERSION/vmlinuz.
+  const name = basename(found);
+  const path = join(home, /^vmlinuz(\.|$)/.test(name) ? `vmlinuz-${basename(dirname(found))}` : name);
+  renameSync(join(directory, found), path);
+  return path;
 }
 
 /**
@@ -117,15 +189,15 @@ function unpackKernel(deb, directory) {
 export function fetchKernel(flavour, note = () => {}) {
   const cached = cachedKernel(flavour);
   if (cached !== null) return cached;
-  const { architecture } = FLAVOURS[flavour];
-  const home = join(cacheDirectory(), 'kernels', flavour);
+  const wanted = FLAVOURS[flavour];
+  const home = homeOf(flavour);
   mkdirSync(home, { recursive: true });
   const work = mkdtempSync(join(cacheDirectory(), 'apt-'));
   const removeWork = () => rmSync(work, { recursive: true, force: true });
   process.once('exit', removeWork);
   try {
-    const configuration = writeAptConfiguration(work, architecture);
-    note(`reading Debian's package lists for ${architecture}`);
+    const configuration = writeAptConfiguration(work, wanted.architecture, wanted.suite);
+    note(`reading Debian's package lists for ${wanted.architecture}${wanted.suite ? `, ${wanted.suite}` : ''}`);
     // Another vendor's source may lack this architecture: what counts is whether the package is found.
     let refused = null;
     try {
@@ -133,19 +205,19 @@ export function fetchKernel(flavour, note = () => {}) {
     } catch (error) {
       refused = error;
     }
-    let name;
+    let names;
     try {
-      name = realPackage(configuration, `linux-image-${flavour}`);
+      names = realPackages(configuration, wanted);
     } catch (error) {
       throw refused ?? error;
     }
-    note(`fetching ${name} (${architecture})`);
-    run('apt-get', ['-c', configuration, '-q', 'download', name], { cwd: work });
-    const deb = readdirSync(work).find((entry) => entry.endsWith('.deb'));
-    if (deb === undefined) throw new Error(`apt-get downloaded no ${name}`);
-    const kernel = unpackKernel(join(work, deb), work);
-    renameSync(join(work, kernel), join(home, kernel));
-    return join(home, kernel);
+    note(`fetching ${names.join(' ')} (${wanted.architecture})`);
+    run('apt-get', ['-c', configuration, '-q', 'download', ...names], { cwd: work });
+    const unpacked = join(work, 'unpacked');
+    mkdirSync(unpacked);
+    const debs = readdirSync(work).filter((entry) => entry.endsWith('.deb'));
+    for (const deb of debs) unpack(join(work, deb), wanted.members, unpacked);
+    return keepUnpacked(unpacked, wanted, home);
   } finally {
     removeWork();
     process.removeListener('exit', removeWork);

@@ -255,7 +255,9 @@ const CASES: Readonly<Record<string, Case>> = {
       old.set(first, 64 + 56);
     }),
   ),
-  'elf.entry': kernel(setEhdr({ e_entry: 0x1850000n })),
+  'elf.entry': kernel(setEhdr({ e_entry: 0x1a20000n })),
+  // The text segment, which holds the entry, loses the flag x.
+  'elf.entry-executable': kernel(setPhdr(0, { p_flags: 4 })),
   'elf.entry-physical': kernel(setEhdr({ e_entry: V + 0x1000000n })),
   'elf.align': kernel(setPhdr(1, { p_align: 0x600000n })),
   'elf.align-2m': kernel(setPhdr(1, { p_align: 0x1000n })),
@@ -347,7 +349,7 @@ const CASES: Readonly<Record<string, Case>> = {
     also: ['elf.class-64', 'notes.segment-in-load'],
   },
   'notes.pvh': kernel(retypeNote(18, 99)),
-  'notes.pvh-entry': kernel(setNote(18, () => quad(0x1850000n))),
+  'notes.pvh-entry': kernel(setNote(18, () => quad(0x1a20000n))),
   'notes.pvh-size': kernel(
     setNote(18, () => Uint8Array.of(0x90, 0x05, 0x00)),
     ['notes.integer-size'],

@@ -13,7 +13,8 @@ import {
   PT_INTERP,
   PT_LOAD,
 } from '../../elf/definitions.js';
-import type { ProgramHeader } from '../../elf/elf-file.js';
+import type { ElfFile, ProgramHeader } from '../../elf/elf-file.js';
+import { entryFacts, type EntryFacts } from '../entry.js';
 import { finding, holds, type RuleTable } from '../finding.js';
 import type { Finding } from '../rule.js';
 import type { Subject } from '../subject.js';
@@ -38,6 +39,8 @@ function each(s: Subject, field: string, bad: (segment: Load) => string | null):
     return message === null ? [] : [finding(`segment ${segment.index} ${message}`, field)];
   });
 }
+
+const atEntry = (elf: ElfFile): EntryFacts => entryFacts(elf, elf.header.e_entry, true);
 
 const end = (segment: Load): bigint => segment.p_paddr + segment.p_memsz;
 
@@ -289,21 +292,27 @@ export const ELF_RULES: RuleTable = [
     id: 'elf.entry',
     stage: 'elf',
     severity: 'error',
-    checks: 'e_entry lies inside the file bytes of an executable segment (as a physical or a virtual address).',
-    why: 'The first instruction would be data, zeroes or nothing.',
+    checks: 'e_entry (a physical or a virtual address) lies inside a segment’s file bytes, and there is code.',
+    why: 'The first instruction would be zeroes or nothing.',
     cure: 'Correct e_entry.',
     source: `${GABI}: e_entry`,
-    check: (s) => {
-      if (s.elf === null || loads(s).length === 0) return holds;
-      const entry = s.elf.header.e_entry;
-      const within = (base: bigint, size: bigint): boolean => entry >= base && entry < base + size;
-      return loads(s).some(
-        ({ p_flags, p_paddr, p_vaddr, p_filesz }) =>
-          (p_flags & PF_X) !== 0 && (within(p_paddr, p_filesz) || within(p_vaddr, p_filesz)),
-      )
+    check: ({ elf }) =>
+      elf === null || elf.programHeaders.every(({ p_type }) => p_type !== PT_LOAD) || atEntry(elf).code
         ? holds
-        : [finding(`e_entry ${hex(entry)} lies in no executable segment`, 'e_entry')];
-    },
+        : [finding(`there is no code at e_entry ${hex(elf.header.e_entry)}`, 'e_entry')],
+  },
+  {
+    id: 'elf.entry-executable',
+    stage: 'elf',
+    severity: 'note',
+    checks: 'The segment that e_entry lies in is executable.',
+    why: 'A host that maps segments by their flags faults at the first instruction; loaders of kernels do not look.',
+    cure: 'None: newer kernels (7.2) link their init code into a writable segment without the flag x.',
+    source: `${GABI}: p_flags`,
+    check: ({ elf }) =>
+      elf === null || !atEntry(elf).code || atEntry(elf).executable
+        ? holds
+        : [finding(`e_entry ${hex(elf.header.e_entry)} lies in no executable segment`, 'p_flags')],
   },
   {
     id: 'elf.entry-physical',

@@ -1,7 +1,8 @@
 import { hex, isPowerOfTwo } from '../../bytes/numbers.js';
-import { PF_X, PT_LOAD, PT_NOTE } from '../../elf/definitions.js';
+import { PT_LOAD, PT_NOTE } from '../../elf/definitions.js';
 import { XEN_ELFNOTE_PHYS32_ENTRY, XEN_ELFNOTE_PHYS32_RELOC, findNote, noteNumber } from '../../kernel/notes.js';
 import { XEN_FEATURES, XEN_REFUSAL_RULES, type XenRefusalKind } from '../../kernel/xen-parameters.js';
+import { entryFacts } from '../entry.js';
 import { finding, holds, type RuleTable } from '../finding.js';
 import { pvhEntryByAlignment } from '../pvh-note.js';
 import type { Severity } from '../rule.js';
@@ -307,18 +308,15 @@ export const NOTE_RULES: RuleTable = [
     id: 'notes.pvh-entry',
     stage: 'notes',
     severity: 'error',
-    checks: 'PHYS32_ENTRY points into the file bytes of an executable segment (physical address).',
-    why: 'The first instruction would be data, zeroes or nothing.',
+    checks: 'PHYS32_ENTRY (a physical address) points into a segment’s file bytes, and there is code.',
+    why: 'The first instruction would be zeroes or nothing.',
     cure: 'Correct the note PHYS32_ENTRY.',
     source: `${ELFNOTE}: XEN_ELFNOTE_PHYS32_ENTRY`,
     check: ({ vmlinux }) => {
       const entry = vmlinux === null ? null : noteNumber(vmlinux.notes, 'Xen', XEN_ELFNOTE_PHYS32_ENTRY);
-      if (vmlinux === null || entry === null) return holds;
-      return vmlinux.segments.some(
-        ({ flags, paddr, filesz }) => (flags & PF_X) !== 0 && entry >= paddr && entry < paddr + BigInt(filesz),
-      )
+      return vmlinux === null || entry === null || entryFacts(vmlinux.elf, entry, false).code
         ? holds
-        : [finding(`PHYS32_ENTRY ${hex(entry)} lies in no executable segment`, 'XEN_ELFNOTE_PHYS32_ENTRY')];
+        : [finding(`there is no code at PHYS32_ENTRY ${hex(entry)}`, 'XEN_ELFNOTE_PHYS32_ENTRY')];
     },
   },
   {
