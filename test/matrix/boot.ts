@@ -14,7 +14,8 @@ export interface Outcome {
   readonly console: string;
 }
 
-const REACHED = 'INIT-OK';
+/** What the initramfs prints from user space. */
+const USER_SPACE = /INIT-OK/;
 
 /** What a boot says when nothing good will follow. */
 const DEAD =
@@ -30,7 +31,12 @@ function lastLine(console: string): string {
   return lines.findLast((line) => DEAD.test(line)) ?? lines.at(-1) ?? 'nothing on the console';
 }
 
-export async function bootAndWatch({ program, args }: Command, limitSeconds: number): Promise<Outcome> {
+/** @param reached what the console shows when the boot has come where it should */
+export async function bootAndWatch(
+  { program, args }: Command,
+  limitSeconds: number,
+  reached = USER_SPACE,
+): Promise<Outcome> {
   const start = performance.now();
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let console = '';
@@ -43,7 +49,7 @@ export async function bootAndWatch({ program, args }: Command, limitSeconds: num
   const limit = setTimeout(() => stop('timed out'), limitSeconds * 1000);
   const hear = (chunk: Buffer): void => {
     console += chunk.toString('latin1');
-    if (console.includes(REACHED)) stop('passed');
+    if (reached.test(console)) stop('passed');
     else if (DEAD.test(console)) grace ??= setTimeout(() => stop('stopped'), GRACE_MS);
   };
   child.stdout.on('data', hear);
@@ -57,7 +63,7 @@ export async function bootAndWatch({ program, args }: Command, limitSeconds: num
   });
   clearTimeout(limit);
   clearTimeout(grace);
-  const passed = console.includes(REACHED);
+  const passed = reached.test(console);
   return {
     passed,
     seconds: (performance.now() - start) / 1000,
