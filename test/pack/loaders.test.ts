@@ -82,7 +82,7 @@ async function bootProbe(row: Row, bits: 32 | 64, layout: Layout): Promise<Probe
       if (error instanceof Skipped) return null;
       throw error;
     }
-    const { console } = await bootAndWatch(command, LIMIT_SECONDS, /PROBE-END: .*\n/);
+    const { console } = await bootAndWatch(command, LIMIT_SECONDS, /PROBE-END: .*\r?\n/);
     return readProbeReport(console);
   } finally {
     rmSync(work, { recursive: true, force: true });
