@@ -38,6 +38,7 @@ function build(): Command {
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'bzelf: ')) });
 
   /** A command on one image. */
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- ties a command's options to its work
   const add = <Options extends CommonOptions & { readonly kaslr?: unknown }>(
     name: string,
     description: string,
@@ -81,7 +82,8 @@ function build(): Command {
       'vmlinux',
     )
     .option('--symbols', 'add .symtab and .strtab rebuilt from kallsyms')
-    .option('--kaslr [seed]', 'relocate vmlinux to a random base');
+    .option('--kaslr [seed]', 'relocate vmlinux to a random base')
+    .option('--memory <size>', 'with --kaslr: RAM that the guest has at least (256M)');
 
   addLimitOption(
     addCommonOptions(
@@ -193,20 +195,24 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
 });
 
-try {
-  await build().parseAsync();
-} catch (error) {
-  if (error instanceof CommanderError) {
-    process.exitCode = error.exitCode === 0 ? 0 : EXIT.usage;
-  } else if (error instanceof BootImageError) {
-    process.stderr.write(`bzelf: ${describeError(error)}\n`);
-    process.exitCode = EXIT[error.blame];
-  } else {
-    process.stderr.write(
-      `bzelf: internal error: ${error instanceof Error ? error.message : String(error)}; please report it\n`,
-    );
-    if (process.env['BZELF_DEBUG'] !== undefined && error instanceof Error)
-      process.stderr.write(`${error.stack ?? ''}\n`);
-    process.exitCode = 1;
+async function main(): Promise<void> {
+  try {
+    await build().parseAsync();
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? 0 : EXIT.usage;
+    } else if (error instanceof BootImageError) {
+      process.stderr.write(`bzelf: ${describeError(error)}\n`);
+      process.exitCode = EXIT[error.blame];
+    } else {
+      process.stderr.write(
+        `bzelf: internal error: ${error instanceof Error ? error.message : String(error)}; please report it\n`,
+      );
+      if (process.env['BZELF_DEBUG'] !== undefined && error instanceof Error)
+        process.stderr.write(`${error.stack ?? ''}\n`);
+      process.exitCode = 1;
+    }
   }
 }
+
+void main();

@@ -78,7 +78,7 @@ export async function runScan(paths: readonly string[], options: ScanOptions, io
       try {
         for (const path of queue) {
           const turn = taken++;
-          worker ??= new Worker(new URL('./scan-worker.js', import.meta.url));
+          worker ??= new Worker(new URL('./scan-worker.cjs', import.meta.url));
           print(turn, await ask(worker, path));
         }
       } finally {
