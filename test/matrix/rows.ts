@@ -10,7 +10,7 @@ import { writeCpio } from '../../src/cpio/newc.js';
 import type { Command } from './boot.js';
 import { grubIso, isolinuxIso } from './media.js';
 import { XEN_ELFNOTE, type Subject } from './subject.js';
-import { findXen, TOOLS, XEN_PACKAGE_HINT, type Tool } from './tools.js';
+import { findXen, TOOLS, type Tool } from './tools.js';
 
 export interface Bench {
   readonly subject: Subject;
@@ -79,7 +79,7 @@ function kexec({ subject, initrd, work, install }: Bench): Command {
 
 function xenDom0({ subject, initrd, work, install }: Bench): Command {
   const compressed = findXen(install);
-  if (compressed === null) throw new Skipped(`needs Xen: package ${XEN_PACKAGE_HINT}`);
+  if (compressed === null) throw new Skipped('needs Xen: npm run kernels -- xen');
   const xen = join(work, 'xen');
   writeFileSync(xen, gunzipSync(readFileSync(compressed)));
   // A kernel without CONFIG_XEN_DOM0 shows nothing on hvc0, but its log comes through.

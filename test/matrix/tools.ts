@@ -1,8 +1,8 @@
 /** The programs and files of other projects that a row needs, and how to get them. */
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { cacheDirectory } from '../../scripts/debian-kernel.mjs';
+import { cachedKernel, fetchKernel } from '../../scripts/debian-kernel.mjs';
 
 export interface Tool {
   /** Debian's package. */
@@ -38,9 +38,8 @@ export function missingPackages(tools: readonly Tool[]): readonly string[] {
   return [...new Set(tools.filter((tool) => !isThere(tool)).map((tool) => tool.package))];
 }
 
-function run(program: string, args: readonly string[], cwd?: string): void {
+function run(program: string, args: readonly string[]): void {
   const { status, stderr, error } = spawnSync(program, args, {
-    cwd,
     encoding: 'utf8',
     env: { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' },
   });
@@ -54,35 +53,14 @@ export function installPackages(packages: readonly string[]): void {
   else run('sudo', ['apt-get', ...args]);
 }
 
-const XEN_PACKAGES = ['xen-hypervisor-4.17-amd64', 'xen-hypervisor-4.20-amd64'];
-
 /**
  * Xen's image. Its package would change how this machine boots, so it is not installed: it is looked for in /boot and
- * in the cache, and with `fetch` downloaded and unpacked there.
+ * in the cache, and with `fetch` fetched into that.
  */
 export function findXen(fetch: boolean): string | null {
-  const cache = join(cacheDirectory(), 'xen');
-  const found = ['/boot', join(cache, 'boot')].flatMap((directory) =>
-    existsSync(directory)
-      ? readdirSync(directory)
-          .filter((name) => /^xen-[\d.]+-amd64\.gz$/.test(name))
-          .map((name) => join(directory, name))
-      : [],
-  );
-  if (found[0] !== undefined || !fetch) return found[0] ?? null;
-  mkdirSync(cache, { recursive: true });
-  for (const name of XEN_PACKAGES) {
-    try {
-      run('apt-get', ['download', '-q', name], cache);
-    } catch {
-      continue; // another release of Debian has another version
-    }
-    const deb = readdirSync(cache).find((file) => file.endsWith('.deb'));
-    if (deb === undefined) continue;
-    run('dpkg-deb', ['-x', deb, '.'], cache);
-    return findXen(false);
-  }
-  return null;
+  const installed = existsSync('/boot')
+    ? readdirSync('/boot').find((name) => /^xen-[\d.]+-amd64\.gz$/.test(name))
+    : undefined;
+  if (installed !== undefined) return join('/boot', installed);
+  return fetch ? fetchKernel('xen') : cachedKernel('xen');
 }
-
-export const XEN_PACKAGE_HINT = XEN_PACKAGES.join(' or ');
