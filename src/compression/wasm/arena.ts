@@ -61,10 +61,17 @@ function bytesOfBase64(text: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** Instantiates a module that is kept as base64. */
+/** Compiled modules by their base64: what was optimised for one payload serves the next. */
+const compiled = new Map<string, Promise<WebAssembly.Module>>();
+
+/** A new instance of a module that is kept as base64. */
 export async function instantiate<E>(base64: string): Promise<E> {
-  const { instance } = await WebAssembly.instantiate(bytesOfBase64(base64));
-  return instance.exports as E;
+  let module = compiled.get(base64);
+  if (module === undefined) {
+    module = WebAssembly.compile(bytesOfBase64(base64));
+    compiled.set(base64, module);
+  }
+  return (await WebAssembly.instantiate(await module)).exports as E;
 }
 
 /** How many bytes a decoder may yield: what is announced, else the limit. */
