@@ -9,7 +9,7 @@ import { readBootImage } from '../../src/bzimage/read-boot-image.js';
 import { withField } from '../bzimage/edit.js';
 import { corpusFile, readCorpus } from '../kernels/corpus.js';
 import { loadCorpus } from './images.js';
-import { checkInvariants } from './invariants.js';
+import { checkInvariants, readMemory, view } from './invariants.js';
 
 const MIB = 1n << 20n;
 
@@ -253,6 +253,24 @@ describe.skipIf(corpusFile('k64-gzip.bzImage') === null)('not refused:', () => {
     expect(() => planBoot(old, vmlinux, { stage: 'kernel', memory: plan.memory })).toThrow(
       expect.objectContaining({ code: 'does-not-fit', field: 'e820_table' }),
     );
+  });
+
+  it('ACPI tables of the machine’s own', async () => {
+    const { image, vmlinux } = await loadCorpus('k64-gzip.bzImage');
+    const tables = new Uint8Array(100).fill(1);
+    const at = 0x1f000000n;
+    const plan = planBoot(image, vmlinux, {
+      stage: 'kernel',
+      memory: pcMemoryMap(512n * MIB),
+      initrd: new Uint8Array(20 << 20),
+      acpiRsdp: at,
+      extraRegions: [{ address: at, size: 4096, bytes: tables, purpose: 'reserved', label: 'ACPI tables' }],
+    });
+    checkInvariants(plan);
+    expect(plan.regions.find(({ address }) => address === at)?.bytes).toBe(tables);
+    const page = readMemory(plan, Number(plan.facts.bootParams), 4096);
+    expect(view(page).getBigUint64(0x70, true)).toBe(at);
+    expect(plan.facts.initrd?.address).toBeLessThan(at);
   });
 
   it('vga= becomes vid_mode', async () => {
