@@ -49,6 +49,8 @@ export { parseMemoryMap } from './boot/e820.js';
 export type { PlanRequest } from './boot/request.js';
 export { planBoot } from './boot/plan-boot.js';
 export { checkPlan } from './boot/plan-check.js';
+export { resumeAtKernel } from './boot/hook.js';
+export { planToJson, type PlanDocument } from './boot/plan-json.js';
 export { planXenPv, type XenPvRequest } from './boot/xen-pv.js';
 
 export { verify, verifyFor, type Report, type Verdict, type Violation } from './verify/judge.js';

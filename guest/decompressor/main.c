@@ -29,6 +29,21 @@ static void supply_command_line(void)
 		boot_params->ext_cmd_line_ptr = (uint32_t)(address >> 32);
 }
 
+/* It lies behind everything that is decompressed: init_size says so. */
+static void supply_initrd(void)
+{
+	uint64_t address = (uintptr_t)image + parameters.initrd_offset;
+
+	if (!parameters.initrd_size || boot_params->hdr.ramdisk_size)
+		return;
+	boot_params->hdr.ramdisk_image = (uint32_t)address;
+	boot_params->hdr.ramdisk_size = parameters.initrd_size;
+	if (!boot_params->sentinel) {
+		boot_params->ext_ramdisk_image = (uint32_t)(address >> 32);
+		boot_params->ext_ramdisk_size = 0;
+	}
+}
+
 uintptr_t extract_kernel(struct boot_params *given_boot_params, const uint8_t *given_image, uintptr_t buffer)
 {
 	const struct parameters *p = &parameters;
@@ -45,6 +60,7 @@ uintptr_t extract_kernel(struct boot_params *given_boot_params, const uint8_t *g
 	choose_paging_levels();
 #endif
 	supply_command_line();
+	supply_initrd();
 
 	boot_params->hdr.loadflags &= ~KASLR_FLAG;
 	if ((p->flags & FLAG_KASLR) && !command_line_has("nokaslr")) {

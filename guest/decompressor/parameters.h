@@ -7,7 +7,7 @@
 
 #define PARAMETERS_AT 0x210
 #define PARAMETERS_MAGIC 0x50537a62 /* "bzSP" */
-#define PARAMETERS_SIZE 0x58
+#define PARAMETERS_SIZE 0x60
 
 /* flags */
 #define FLAG_RELOCATABLE 0x01	/* may run at any address that kernel_alignment allows; else only at load_physical_addr */
@@ -60,12 +60,14 @@ struct parameters {
 	uint32_t kernel_image_size; /* how far from its start the kernel's virtual mapping reaches */
 	uint64_t load_physical_addr; /* where the kernel is linked to */
 	uint32_t command_line_offset; /* NUL-terminated, for a boot loader that gives none; 0: there is none */
-	uint32_t reserved;
+	uint32_t initrd_offset; /* for a boot loader that gives none; a multiple of 4096 */
 	/*
 	 * Of ELF file and relocations, taken as 32-bit words: the sum of the words in the low half, the sum of these
 	 * sums after each word in the high half. 0: not checked.
 	 */
 	uint64_t checksum;
+	uint32_t initrd_size; /* 0: there is none */
+	uint32_t reserved;
 };
 
 #define PARAMETER_AT(field, offset) \

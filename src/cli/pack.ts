@@ -1,6 +1,6 @@
 /** The `pack` command: a new image, written atomically, and what was made of it. */
 import { BootImageError } from '../bytes/error.js';
-import { writeFileAtomically } from '../node/files.js';
+import { readImage, writeFileAtomically } from '../node/files.js';
 import { parseNote, parseNoteName } from '../pack/edit-notes.js';
 import { pack } from '../pack/pack.js';
 import type { CliIo, CommonOptions } from './io.js';
@@ -15,6 +15,7 @@ export interface PackOptions extends CommonOptions {
   readonly removeNote?: readonly string[];
   readonly setup?: 'own' | 'keep';
   readonly append?: string;
+  readonly initrd?: string;
   readonly limit: number;
 }
 
@@ -31,6 +32,7 @@ export async function runPack(path: string, options: PackOptions, io: CliIo): Pr
       keepSetup: options.setup === 'keep',
       ...(options.compress === undefined ? {} : { compression: options.compress }),
       ...(options.layout === undefined ? {} : { layout: options.layout }),
+      ...(options.initrd === undefined ? {} : { initrd: readImage(options.initrd) }),
       ...(options.append === undefined ? {} : { commandLine: options.append }),
     },
     { limit: options.limit },

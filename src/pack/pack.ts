@@ -20,6 +20,8 @@ export interface PackRequest {
   readonly keepSetup?: boolean;
   /** For boots without a command line. */
   readonly commandLine?: string;
+  /** Initial RAM disk for boots without one. */
+  readonly initrd?: Uint8Array;
 }
 
 export interface Packed {
@@ -50,13 +52,13 @@ async function payloadFor(
  * compression that our decompressor does not decode, `does-not-fit`, `relocations-malformed`, `not-found-in-image`
  */
 export async function pack(image: BootImage, request: PackRequest = {}, options: RecoverOptions = {}): Promise<Packed> {
-  const { layout = 'payload', notes = [], keepSetup = false, commandLine = '' } = request;
+  const { layout = 'payload', notes = [], keepSetup = false, commandLine = '', initrd = new Uint8Array(0) } = request;
   let source = await readPackSource(image, options);
   if (notes.length > 0) source = withRaw(source, editNotes(source.raw, notes));
   const compression = request.compression ?? source.payload?.compression ?? 'zstd';
   const decompressor = await loadDecompressor(source.bits, compression);
   const payload = await payloadFor(source, compression, options.signal);
-  const stage = packStage(source, decompressor, compression, payload, layout, commandLine);
+  const stage = packStage(source, decompressor, compression, payload, layout, { commandLine, initrd });
   const setup = await packSetup(source, stage, layout, keepSetup);
   const bytes = new Uint8Array(setup.length + stage.bytes.length);
   bytes.set(setup);

@@ -14,7 +14,7 @@ export const PARAMETER_FLAGS = {
   LA57: 8,
 } as const;
 
-export const PARAMETERS = defineStruct('parameters', 0x58, 'docs/format.md, "Parameter table"', [
+export const PARAMETERS = defineStruct('parameters', 0x60, 'docs/format.md, "Parameter table"', [
   { name: 'magic', offset: 0x00, type: 'u32', shown: 'hex', doc: '"bzSP"' },
   { name: 'length', offset: 0x04, type: 'u32', doc: 'bytes of this table' },
   { name: 'flags', offset: 0x08, type: 'u32', shown: 'hex', doc: 'RELOCATABLE, KASLR, LA57' },
@@ -33,7 +33,9 @@ export const PARAMETERS = defineStruct('parameters', 0x58, 'docs/format.md, "Par
   { name: 'kernel_image_size', offset: 0x3c, type: 'u32', doc: 'how far the kernel’s virtual mapping reaches' },
   { name: 'load_physical_addr', offset: 0x40, type: 'u64', shown: 'hex', doc: 'where the kernel is linked to' },
   { name: 'command_line_offset', offset: 0x48, type: 'u32', doc: 'default command line, 0 for none' },
+  { name: 'initrd_offset', offset: 0x4c, type: 'u32', doc: 'initial RAM disk; a multiple of 4096' },
   { name: 'checksum', offset: 0x50, type: 'u64', shown: 'hex', doc: 'of the decompressed bytes; 0: not checked' },
+  { name: 'initrd_size', offset: 0x58, type: 'u32', doc: '0: there is none' },
 ]);
 
 /** "bzSP", little-endian. */

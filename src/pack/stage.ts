@@ -26,6 +26,13 @@ const BLOCK = 16;
 /** Virtual addresses that a kernel maps from its start: KERNEL_IMAGE_SIZE. */
 const KERNEL_IMAGE_SIZE = { 64: 1 << 30, 32: 512 << 20 } as const;
 
+export interface StageDefaults {
+  /** Latin-1; empty for none. */
+  readonly commandLine: string;
+  /** Empty for none. */
+  readonly initrd: Uint8Array;
+}
+
 export interface PackedStage {
   readonly bytes: Uint8Array;
   readonly payloadOffset: number;
@@ -112,7 +119,7 @@ function margin(source: PackSource, format: Compression): number {
 /**
  * Puts the stage together.
  * @param payload what the codec gets, without a size word
- * @param commandLine default command line, Latin-1; empty for none
+ * @param defaults what the guest gets when the boot loader gives none
  * @throws BootImageError `does-not-fit` for a command line that is too long or a kernel beyond 2 GiB
  */
 export function packStage(
@@ -121,7 +128,7 @@ export function packStage(
   format: Compression,
   payload: Uint8Array,
   layout: Layout,
-  commandLine: string,
+  { commandLine, initrd }: StageDefaults,
 ): PackedStage {
   if (commandLine.length > source.cmdlineSize) {
     throw new BootImageError(
@@ -140,14 +147,17 @@ export function packStage(
   const notesOffset = alignNumber(payloadOffset + payloadLength, 4);
   const text = commandLine === '' ? new Uint8Array(0) : latin1Bytes(`${commandLine}\0`);
   const textOffset = notesOffset + notes.length;
-  const tailOffset = alignNumber(textOffset + text.length, BLOCK);
+  const initrdOffset = initrd.length === 0 ? 0 : alignNumber(textOffset + text.length, PAGE);
+  const tailOffset = alignNumber(initrd.length === 0 ? textOffset + text.length : initrdOffset + initrd.length, BLOCK);
   const imageSize = alignNumber(tailOffset + tail.length, BLOCK);
-  const memorySize = alignNumber(tailOffset + decompressor.tailMemory, BLOCK);
+  // Whole pages keep the initrd on a page boundary when the image moves to the end of its memory.
+  const memorySize = alignNumber(tailOffset + decompressor.tailMemory, initrd.length === 0 ? BLOCK : PAGE);
   const unpacked = format === 'none' ? 0 : source.raw.length;
   const outputSize = alignNumber(Math.max(unpacked, source.span) + 64, PAGE);
-  // The image moves to the end: the tail behind the output, the payload far enough behind what overtakes it.
+  // The image moves to the end: what lasts (initrd, tail) behind the output, the payload far enough behind what overtakes it.
+  const lasting = initrd.length === 0 ? tailOffset : initrdOffset;
   const tailAt = Math.max(outputSize, format === 'none' ? source.raw.length : unpacked + margin(source, format));
-  const initSize = alignNumber(Math.max(tailAt - tailOffset + memorySize, memorySize + PAGE, outputSize), PAGE);
+  const initSize = alignNumber(Math.max(tailAt - lasting + memorySize, memorySize + PAGE, outputSize), PAGE);
   if (initSize > 0x7fffffff)
     throw new BootImageError('does-not-fit', `the kernel would need ${initSize} bytes`, { field: 'init_size' });
 
@@ -158,6 +168,7 @@ export function packStage(
   bytes.set(word, payloadOffset + payload.length);
   bytes.set(notes, notesOffset);
   bytes.set(text, textOffset);
+  bytes.set(initrd, initrdOffset);
   bytes.set(tail, tailOffset);
   if (layout !== 'payload') writeStageElf(bytes, source, initSize, { offset: notesOffset, size: notes.length });
   const { relocatable, kaslr, la57 } = source;
@@ -183,6 +194,8 @@ export function packStage(
     kernel_image_size: KERNEL_IMAGE_SIZE[source.bits],
     load_physical_addr: source.loadPhysicalAddr,
     command_line_offset: text.length > 0 ? textOffset : 0,
+    initrd_offset: initrdOffset,
+    initrd_size: initrd.length,
     checksum: format === 'none' ? 0n : payloadChecksum(source.raw),
   });
   KERNEL_INFO.write(bytes, decompressor.kernelInfo, { setup_type_max: source.setupTypeMax });

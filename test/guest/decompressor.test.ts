@@ -72,7 +72,10 @@ async function imageOf(kernel: Kernel, options: Options = {}): Promise<Uint8Arra
     image: null,
   };
   const payload = codec === 'none' ? raw : compressNatively(codec, raw);
-  const stage = packStage(source, await loadDecompressor(bits, codec), codec, payload, layout, commandLine);
+  const stage = packStage(source, await loadDecompressor(bits, codec), codec, payload, layout, {
+    commandLine,
+    initrd: new Uint8Array(0),
+  });
   const setup = await packSetup(source, stage, layout, false);
   const image = new Uint8Array([...setup, ...stage.bytes]);
   damage?.(image, setup.length);

@@ -104,6 +104,24 @@ describe.skipIf(corpus.length === 0)('round trips', () => {
     expect(image.crc32Ok).toBe(true);
   });
 
+  it('embeds an initial RAM disk on a page boundary, out of the way of what is decompressed', async () => {
+    const initrd = Uint8Array.from({ length: 10_000 }, (_, i) => i * 7);
+    const { bytes, image } = await packed('k64-gzip.bzImage', { initrd });
+    const stage = image.stages.protected_mode?.offset ?? 0;
+    const parameter = (offset: number): number => Buffer.from(bytes).readUInt32LE(stage + 0x210 + offset);
+    const [at, size, memorySize, outputSize, initSize] = [0x4c, 0x58, 0x10, 0x2c, 0x30].map(parameter) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
+    expect(size).toBe(initrd.length);
+    expect(Buffer.compare(bytes.subarray(stage + at, stage + at + size), initrd)).toBe(0);
+    expect((initSize - memorySize + at) % 4096).toBe(0);
+    expect(initSize - memorySize + at).toBeGreaterThanOrEqual(outputSize);
+  });
+
   it('embeds a default command line where the parameter table says', async () => {
     const { bytes, image } = await packed('k64-gzip.bzImage', { commandLine: 'console=ttyS0 quiet' });
     const stage = image.stages.protected_mode?.offset ?? 0;
