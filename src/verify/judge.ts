@@ -96,11 +96,12 @@ export class Judge {
   }
 }
 
-/** Which loaders enforce a rule, in any of their routes. */
+/** Which loaders enforce a rule, in any of their routes. No route for a file means that it is not recognised. */
 export function enforcers(rule: string): readonly LoaderId[] {
-  return LOADERS.filter(({ routes }) => routes.some(({ checks }) => checks.some((check) => check.rule === rule))).map(
-    ({ id }) => id,
-  );
+  return LOADERS.filter(
+    ({ routes }) =>
+      rule === 'file.recognised' || routes.some(({ checks }) => checks.some((check) => check.rule === rule)),
+  ).map(({ id }) => id);
 }
 
 function violationsOf(judge: Judge, rule: Rule, severity: Severity): Violation[] {

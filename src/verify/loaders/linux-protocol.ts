@@ -42,7 +42,16 @@ export const QEMU: Loader = {
       takes: (s) => s.hasMagic || (isFlat(s) && !s.isElfFile),
       checks: [
         { rule: 'setup.sects-in-file', where: 'hw/i386/x86.c: x86_load_linux', says: 'qemu: invalid kernel header' },
-        unchecked('setup.hdrs', 'it is taken for a kernel older than protocol 2.00'),
+        {
+          rule: 'setup.hdrs',
+          where: 'hw/i386/x86.c: x86_load_linux',
+          says: 'qemu: linux kernel too old to load a ram disk',
+        },
+        {
+          rule: 'setup.protocol-2.00',
+          where: 'hw/i386/x86.c: x86_load_linux',
+          says: 'qemu: linux kernel too old to load a ram disk',
+        },
         ...REAL_MODE,
         ...GUEST_DECOMPRESSES,
       ],
