@@ -13,3 +13,4 @@ export {
 export type { AccessWidth, MemoryWindow } from './machines/device-window/memory-window.js';
 export type { EdgeRule } from './machines/device-window/spans.js';
 export { writeWindow, type WriteOptions, type WriteReport } from './machines/device-window/write-window.js';
+export { wrapPlan } from './machines/wrapper/elf-wrapper.js';
