@@ -8,6 +8,7 @@ const BENCHES = [
   ['Commands', 'bench/commands.mjs'],
   ['Relocation on the host', 'bench/relocate.mjs'],
   ['Extraction against extract-vmlinux', 'bench/extract.mjs'],
+  ['Our decompressor against the kernel’s', 'bench/decompressor.mjs'],
   ['To "Linux version" in v86', 'bench/v86/first-line.mjs'],
   ['Injected and conventional starts in QEMU', 'bench/qemu/starts.mjs'],
 ];
