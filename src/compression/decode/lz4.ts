@@ -21,7 +21,7 @@ interface Lz4Exports extends CodecExports {
 export const decode: Decoder = async (request) => {
   const { magic } = compressionFormat('lz4');
   const reader = new StreamReader('lz4', request);
-  const arena = await Arena.open<Lz4Exports>(lz4Module, 'lz4', request);
+  const arena = await Arena.openForBlocks<Lz4Exports>(lz4Module, 'lz4', request, MAX_PACKED);
   const { exports } = arena;
   if (!reader.accept(magic)) throw reader.corrupt('the magic number is missing');
   let produced = 0;
@@ -31,11 +31,11 @@ export const decode: Decoder = async (request) => {
     const packed = reader.u32le();
     if (produced > 0 && (packed > MAX_PACKED || packed === produced)) return arena.result(produced, start);
     if (packed === 0 || packed > MAX_PACKED) throw reader.corrupt(`a block of ${packed} bytes`, start);
-    const input = arena.input + reader.skip(packed);
+    arena.load(reader.skip(packed), packed);
     const output = arena.output + produced;
     const length = Math.min(BLOCK, arena.capacity - produced);
     arena.reserve(produced + length);
-    const status = exports.lz4_block(input, input + packed, output, output + length);
+    const status = exports.lz4_block(arena.input, arena.input + packed, output, output + length);
     // Within a block of full size, an end that comes too early is the block's fault, not the limit's.
     if (status < 0) {
       throw arena.error(status === STATUS.OVERFLOW && length < BLOCK ? STATUS.OVERFLOW : STATUS.CORRUPT);

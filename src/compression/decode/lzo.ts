@@ -25,7 +25,7 @@ interface LzoExports extends CodecExports {
 /** lzop's container: a header, then blocks of up to 256 KiB, each with its lengths and checksums, then a zero. */
 export const decode: Decoder = async (request) => {
   const reader = new StreamReader('lzo', request);
-  const arena = await Arena.open<LzoExports>(lzoModule, 'lzo', request);
+  const arena = await Arena.openForBlocks<LzoExports>(lzoModule, 'lzo', request, BLOCK);
   const { exports } = arena;
 
   function check(expected: number, crc: boolean, data: number, length: number, what: string): void {
@@ -46,8 +46,9 @@ export const decode: Decoder = async (request) => {
   reader.skip(version >= 0x0940 ? 12 : 8); // mode and time of the file
   reader.skip(reader.u8()); // name of the file
   const headerLength = reader.at - headerStart;
+  arena.load(headerStart, headerLength);
   const headerCrc = (flags & HEADER_CRC32) !== 0;
-  check(reader.u32be(), headerCrc, arena.input + headerStart, headerLength, 'the header');
+  check(reader.u32be(), headerCrc, arena.input, headerLength, 'the header');
   if ((flags & EXTRA_FIELD) !== 0) reader.skip(reader.u32be() + 4);
 
   let produced = 0;
@@ -67,20 +68,20 @@ export const decode: Decoder = async (request) => {
     ]
       .filter(({ present }) => present)
       .map((row) => ({ ...row, value: reader.u32be() }));
-    const input = arena.input + reader.skip(packed);
+    arena.load(reader.skip(packed), packed);
     const output = arena.output + produced;
     if (unpacked > arena.capacity - produced) throw overflow(request, start);
     arena.reserve(produced + unpacked);
     if (packed === unpacked) {
-      new Uint8Array(exports.memory.buffer).copyWithin(output, input, input + packed);
+      new Uint8Array(exports.memory.buffer).copyWithin(output, arena.input, arena.input + packed);
     } else {
-      arena.call(() => exports.lzo1x_block(input, input + packed, output, output + unpacked));
+      arena.call(() => exports.lzo1x_block(arena.input, arena.input + packed, output, output + unpacked));
       if (arena.produced !== produced + unpacked || arena.consumed !== reader.at) {
         throw reader.corrupt('a block is not as long as its header says', start);
       }
     }
     for (const { value, crc, packed: ofPacked } of checksums) {
-      check(value, crc, ofPacked ? input : output, ofPacked ? packed : unpacked, 'a block');
+      check(value, crc, ofPacked ? arena.input : output, ofPacked ? packed : unpacked, 'a block');
     }
     produced += unpacked;
     if (produced % (BLOCK * 4) === 0) await checkAborted(request.signal);

@@ -1,6 +1,6 @@
 /**
- * Linear memory of one decompression: the module's statics, the input, then the output as the last thing. Memory grows
- * with the output and nothing moves, so the result is a view and is never copied.
+ * Linear memory of one decompression: the module's statics, the input (or one block of it at a time), then the output as
+ * the last thing. Memory grows with the output and nothing moves, so the result is a view and is never copied.
  */
 import { BootImageError } from '../../bytes/error.js';
 
@@ -125,7 +125,7 @@ export async function checkAborted(signal: AbortSignal | undefined): Promise<voi
 
 export class Arena<E extends CodecExports> {
   readonly exports: E;
-  /** Addresses of the first byte of input, the byte behind it, and the first byte of output. */
+  /** Addresses of the first byte of input, the byte behind the room for it, and the first byte of output. */
   readonly input: number;
   readonly inputEnd: number;
   readonly output: number;
@@ -134,21 +134,41 @@ export class Arena<E extends CodecExports> {
   readonly #request: DecodeRequest;
   readonly #name: string;
 
-  private constructor(exports: E, name: string, request: DecodeRequest) {
+  /** Where in the request's input the bytes at `input` come from. */
+  #loadedFrom = 0;
+
+  private constructor(exports: E, name: string, request: DecodeRequest, room: number) {
     this.exports = exports;
     this.#name = name;
     this.#request = request;
     this.input = (exports.__heap_base.value + 15) & ~15;
-    this.inputEnd = this.input + request.input.length;
+    this.inputEnd = this.input + room;
     this.output = Math.ceil((this.inputEnd + 16) / PAGE) * PAGE;
     this.capacity = Math.min(capacityOf(request), Math.max(0, ADDRESS_LIMIT - this.output));
     this.reserve(0);
-    new Uint8Array(exports.memory.buffer, this.input).set(request.input);
   }
 
-  /** `name` is for messages. */
+  /** With the whole input in memory. `name` is for messages. */
   static async open<E extends CodecExports>(base64: string, name: string, request: DecodeRequest): Promise<Arena<E>> {
-    return new Arena(await instantiate<E>(base64), name, request);
+    const arena = await Arena.openForBlocks<E>(base64, name, request, request.input.length);
+    arena.load(0, request.input.length);
+    return arena;
+  }
+
+  /** With room for the largest block of input; `load` brings one in. */
+  static async openForBlocks<E extends CodecExports>(
+    base64: string,
+    name: string,
+    request: DecodeRequest,
+    largest: number,
+  ): Promise<Arena<E>> {
+    return new Arena(await instantiate<E>(base64), name, request, Math.min(largest, request.input.length));
+  }
+
+  /** Puts a part of the input, which must fit, at the address `input`. */
+  load(from: number, length: number): void {
+    new Uint8Array(this.exports.memory.buffer, this.input).set(this.#request.input.subarray(from, from + length));
+    this.#loadedFrom = from;
   }
 
   /** Bytes of output so far. */
@@ -158,7 +178,7 @@ export class Arena<E extends CodecExports> {
 
   /** Bytes of input used so far. */
   get consumed(): number {
-    return (this.exports.input() >>> 0) - this.input;
+    return (this.exports.input() >>> 0) - this.input + this.#loadedFrom;
   }
 
   /** Makes sure that `length` bytes of output, and what decoders write too many, lie inside memory. */
