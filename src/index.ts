@@ -63,6 +63,8 @@ export { RULES } from './verify/rules/index.js';
 
 export { pack, type Packed, type PackRequest } from './pack/pack.js';
 export { parseNote, parseNoteName, type NoteChange } from './pack/edit-notes.js';
+export { probeElf, probeImage } from './probe/image.js';
+export { readProbeReport, type ProbeReport } from './probe/report.js';
 
 export { writeCpio } from './cpio/newc.js';
 export { demoInitramfs } from './cpio/initramfs.js';
