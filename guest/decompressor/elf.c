@@ -142,8 +142,7 @@ static int overlap(const uint8_t *a, uintptr_t a_size, const uint8_t *b, uintptr
 }
 
 /*
- * Memory for what is in the way: where the image was before it was decompressed, up to the tail, less what the kernel
- * takes of it. An ELF file that is run from where it lies leaves none.
+ * Memory for what is in the way: where the payload was before it was decompressed, less what the kernel takes of it. An ELF file that is run from where it lies leaves none.
  */
 struct scratch {
 	uint8_t *next;
@@ -153,14 +152,14 @@ struct scratch {
 static struct scratch find_scratch(const struct kernel *kernel, const uint8_t *file, uint8_t *output)
 {
 	const struct parameters *p = &parameters;
-	uint8_t *start = (uint8_t *)image, *end = start + p->tail_offset;
+	uint8_t *start = (uint8_t *)image, *end = start + (p->initrd_size ? p->initrd_offset : p->tail_offset);
 	uintptr_t used = (uintptr_t)p->elf_size + p->relocations_size;
 
 	if (file != output)
 		return (struct scratch){end, end};
 	if (used < kernel->end)
 		used = kernel->end;
-	if (overlap(output, p->output_size, start, p->tail_offset) && output + used > start)
+	if (overlap(output, p->output_size, start, (uintptr_t)(end - start)) && output + used > start)
 		start = output + used;
 	return (struct scratch){start, end};
 }
