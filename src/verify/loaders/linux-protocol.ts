@@ -4,6 +4,9 @@ import type { Subject } from '../subject.js';
 
 /** What everybody needs who lets the guest's own decompressor run, checked or not. */
 const GUEST_DECOMPRESSES: readonly Check[] = [
+  unchecked('setup.sects-explicit', 'what stands behind four sectors is taken for the protected-mode part'),
+  unchecked('setup.kernel-alignment', 'the decompressor aligns itself to an address where it cannot run'),
+  unchecked('setup.entry-64', 'the decompressor jumps to its 64-bit entry'),
   unchecked('file.complete', 'the decompressor reads beyond what was loaded'),
   unchecked('payload.decompresses', 'the guest prints "decompression error" or hangs'),
   unchecked('payload.size-word', 'the decompressor looks for the relocations at the wrong place'),
@@ -22,6 +25,7 @@ const GUEST_DECOMPRESSES: readonly Check[] = [
 /** What the real-mode entry needs besides. */
 const REAL_MODE: readonly Check[] = [
   unchecked('setup.jump', 'the CPU runs whatever stands at the real-mode entry'),
+  unchecked('setup.jump-target', 'the CPU runs into the middle of the setup code'),
   unchecked('setup.code32-start', 'setup jumps into the void'),
 ];
 
@@ -79,6 +83,7 @@ export const QEMU: Loader = {
           says: 'Error loading uncompressed kernel without PVH ELF Note',
         },
         unchecked('notes.pvh-entry', 'the first instruction faults'),
+        unchecked('elf.filesz-memsz', 'the segment is cut'),
         unchecked('elf.overlap', 'QEMU: Some ROM regions are overlapping'),
         unchecked('memory.low', 'the kernel overwrites the zero page'),
       ],
@@ -128,7 +133,6 @@ export const GRUB: Loader = {
           where: 'grub-core/loader/i386/linux.c: grub_cmd_linux',
           says: 'premature end of file',
         },
-        unchecked('setup.kernel-alignment', 'the kernel is placed where it cannot run'),
         unchecked('setup.init-size-given', 'nothing is kept free for decompression'),
         unchecked('setup.code32-start', 'GRUB jumps into the void'),
         ...GUEST_DECOMPRESSES,
@@ -183,6 +187,7 @@ export const SYSLINUX: Loader = {
           says: 'Booting kernel failed: Invalid argument',
         },
         unchecked('setup.hdrs', 'it is taken for a kernel of protocol 1.00'),
+        unchecked('setup.protocol-2.00', 'it is loaded like a zImage'),
         ...REAL_MODE,
         ...GUEST_DECOMPRESSES,
       ],
@@ -302,8 +307,6 @@ export const KEXEC: Loader = {
           where: 'kexec/arch/x86_64/kexec-bzImage64.c: do_bzImage64_load',
           says: 'BzImage truncated?',
         },
-        unchecked('setup.entry-64', 'kexec jumps to load address + 0x200'),
-        unchecked('setup.kernel-alignment', 'the kernel is placed where it cannot run'),
         ...GUEST_DECOMPRESSES,
       ],
     },
@@ -332,7 +335,6 @@ export const KEXEC: Loader = {
           where: 'kexec/arch/i386/kexec-bzImage.c: do_bzImage_load',
           says: 'BzImage truncated?',
         },
-        unchecked('setup.kernel-alignment', 'the kernel is placed where it cannot run'),
         unchecked('setup.entry-at-load-address', 'kexec enters at the load address'),
         ...GUEST_DECOMPRESSES,
       ],
@@ -416,9 +418,7 @@ export const KEXEC_FILE: Loader = {
           where: 'arch/x86/kernel/kexec-bzimage64.c: bzImage64_load',
           says: 'kexec-bzImage64: bzImage truncated',
         },
-        unchecked('setup.entry-64', 'the kernel jumps to load address + 0x200'),
         unchecked('setup.init-size-given', 'nothing is kept free for decompression'),
-        unchecked('setup.kernel-alignment', 'the kernel is placed where it cannot run'),
         ...GUEST_DECOMPRESSES,
       ],
     },

@@ -5,6 +5,8 @@ import type { Finding } from '../rule.js';
 import type { Subject } from '../subject.js';
 
 const DOCUMENT = 'boot.rst, "The Real-Mode Kernel Header"';
+/** Boot protocol 2.15. */
+const NEWEST = 0x20f;
 
 /** A rule about a protocol version that some loaders ask for. */
 function atLeast(version: number, name: string, brings: string): RuleTable[number] {
@@ -80,7 +82,7 @@ export const SETUP_RULES: RuleTable = [
     cure: 'Check the two bytes at offset 0x206.',
     source: `${DOCUMENT}, protocol versions`,
     check: (s) =>
-      s.version === 0 || (s.version >= 0x200 && s.version <= 0x20f)
+      s.version === 0 || (s.version >= 0x200 && s.version <= NEWEST)
         ? holds
         : [finding(`there is no boot protocol ${s.versionText}`, 'version', s.offsetOf('version'))],
   },
@@ -144,6 +146,22 @@ export const SETUP_RULES: RuleTable = [
     },
   },
   {
+    id: 'setup.jump-target',
+    stage: 'setup',
+    severity: 'warning',
+    checks: 'The jump at offset 0x200 goes no further than the last field of the newest protocol, 2.15.',
+    why: 'The real-mode code begins right behind the header; a longer jump runs into the middle of it.',
+    cure: 'Correct the displacement of the jump at offset 0x200.',
+    source: `${DOCUMENT}, jump`,
+    check: (s) => {
+      const kernel = s.image.kind === 'bzImage' || s.image.kind === 'zImage';
+      const end = s.headerEnd;
+      return !kernel || end === null || s.version > NEWEST || end <= definedHeaderEnd(NEWEST)
+        ? holds
+        : [finding(`the jump goes to ${hex(end)}, the fields end at ${hex(definedHeaderEnd(NEWEST))}`, 'jump', 0x201)];
+    },
+  },
+  {
     id: 'setup.header-end',
     stage: 'setup',
     severity: 'error',
@@ -197,7 +215,8 @@ export const SETUP_RULES: RuleTable = [
     id: 'setup.code32-start',
     stage: 'setup',
     severity: 'error',
-    checks: 'code32_start lies inside the loaded protected-mode part.',
+    checks:
+      'code32_start is the address that the protected-mode part is loaded at or, where that part is an ELF file, lies inside it.',
     why: 'The real-mode setup jumps there.',
     cure: 'Use 0x100000 for a bzImage and 0x1000 for a zImage; in a stage ELF, the address behind its headers.',
     source: `${DOCUMENT}, code32_start`,
@@ -206,7 +225,7 @@ export const SETUP_RULES: RuleTable = [
         const part = s.image.stages.protected_mode;
         if (part === null) return null;
         const load = s.flag('loadflags', 1) ? 0x100000 : 0x1000;
-        return value >= load && value < load + part.length
+        return value === load || (s.image.stageElf !== null && value > load && value < load + part.length)
           ? null
           : `code32_start is ${hex(value)}, the kernel is loaded at ${hex(load)}`;
       }),
