@@ -1,6 +1,6 @@
 /** Proves an image: runs its own stages in QEMU and compares what they do with what its headers promise. */
-import { BootImageError } from '../../bytes/error.js';
-import { protectedModeState } from '../../boot/cpu.js';
+import { BootImageError, describeError } from '../../bytes/error.js';
+import { longModeState, protectedModeState } from '../../boot/cpu.js';
 import type { MemoryMap } from '../../boot/memory-map.js';
 import { planBoot } from '../../boot/plan-boot.js';
 import type { BootImage } from '../../bzimage/boot-image.js';
@@ -33,11 +33,24 @@ export interface ProveImageOptions {
 /** A console, so that a kernel that was entered unseen is noticed. */
 const COMMAND_LINE = 'console=ttyS0 earlyprintk=serial,ttyS0';
 
-function plannedState({ image, vmlinux }: ProofSubject, memory: MemoryMap, commandLine: string): PlannedState {
-  if (vmlinux === null) return { cpu: protectedModeState(0n, { base: 0n, limit: 0 }, {}), zeroPage: null };
-  const plan = planBoot(image, vmlinux, { stage: 'kernel', memory, commandLine });
-  const page = plan.regions.find(({ purpose }) => purpose === 'boot-params')?.bytes;
-  return { cpu: plan.cpu, zeroPage: page ?? null };
+const NO_TABLE = { base: 0n, limit: 0 };
+
+/** What a plan hands over in the decompressor's stead; an image that no plan can start is still held against itself. */
+function plannedState(
+  { image, vmlinux }: ProofSubject,
+  memory: MemoryMap,
+  commandLine: string,
+): PlannedState & { readonly refusal: string | null } {
+  const bare = vmlinux?.bits === 64 ? longModeState(0n, NO_TABLE, 0n, {}) : protectedModeState(0n, NO_TABLE, {});
+  if (vmlinux === null) return { cpu: bare, zeroPage: null, refusal: null };
+  try {
+    const plan = planBoot(image, vmlinux, { stage: 'kernel', memory, commandLine });
+    const page = plan.regions.find(({ purpose }) => purpose === 'boot-params')?.bytes;
+    return { cpu: plan.cpu, zeroPage: page ?? null, refusal: null };
+  } catch (error) {
+    if (!(error instanceof BootImageError)) throw error;
+    return { cpu: bare, zeroPage: null, refusal: `no plan starts this kernel: ${describeError(error)}` };
+  }
 }
 
 /**
@@ -66,5 +79,5 @@ export async function proveImage(image: BootImage, options: ProveImageOptions): 
       onKernel: (entry, cpu, read) => (kernel = proveKernel(subject, entry, cpu, read, planned)),
     },
   );
-  return { commandLine, stage, kernel, failure };
+  return { commandLine, stage, kernel, failure: failure ?? planned.refusal };
 }
