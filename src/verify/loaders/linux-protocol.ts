@@ -158,6 +158,11 @@ export const GRUB16: Loader = {
           where: 'grub-core/loader/i386/pc/linux.c: grub_cmd_linux',
           says: 'premature end of file',
         },
+        {
+          rule: 'setup.protocol-2.00',
+          where: 'grub-core/loader/i386/pc/linux.c: grub_cmd_linux',
+          says: 'too big zImage',
+        },
         ...REAL_MODE,
         ...GUEST_DECOMPRESSES,
       ],
