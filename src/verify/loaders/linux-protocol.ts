@@ -340,6 +340,11 @@ export const KEXEC: Loader = {
           where: 'kexec/arch/i386/kexec-bzImage.c: do_bzImage_load',
           says: 'BzImage truncated?',
         },
+        {
+          rule: 'setup.cmdline-size',
+          where: 'kexec/arch/i386/kexec-bzImage.c: do_bzImage_load',
+          says: 'Kernel command line too long for kernel!',
+        },
         unchecked('setup.entry-at-load-address', 'kexec enters at the load address'),
         ...GUEST_DECOMPRESSES,
       ],
@@ -422,6 +427,11 @@ export const KEXEC_FILE: Loader = {
           rule: 'setup.sects-in-file',
           where: 'arch/x86/kernel/kexec-bzimage64.c: bzImage64_load',
           says: 'kexec-bzImage64: bzImage truncated',
+        },
+        {
+          rule: 'setup.cmdline-size',
+          where: 'arch/x86/kernel/kexec-bzimage64.c: bzImage64_load',
+          says: 'Kernel command line too long',
         },
         unchecked('setup.init-size-given', 'nothing is kept free for decompression'),
         ...GUEST_DECOMPRESSES,
