@@ -169,6 +169,17 @@ describe.skipIf(!haveQemu)('a kernel is put where its program headers say', () =
     expect(Number(quiet.get('hdr.loadflags')) & KASLR_FLAG).toBe(0);
   });
 
+  test('a 486 has neither rdrand nor rdtsc nor SSE2: random all the same', async () => {
+    const image = await imageOf(relocatable(32));
+    const places = new Set<string | undefined>();
+    for (let i = 0; i < 3; i++) {
+      const report = await boot(image, '', ['-cpu', '486']);
+      expect(report.failed).toEqual([]);
+      places.add(report.get('moved.load_address'));
+    }
+    expect(places.size).toBeGreaterThan(1);
+  });
+
   test('random addresses differ, and stay out of what memmap= takes away', async () => {
     const image = await imageOf(relocatable(64));
     const places: number[] = [];
