@@ -127,7 +127,9 @@ function print({ kernel, runs, rows, kaslr }) {
   }
   const { host_ms, host_ms_with_kaslr, ratio } = kaslr;
   const cells = [host_ms, host_ms_with_kaslr].map((value) => `${Math.round(value)} ms`.padStart(12));
-  console.log(`  ${'the host’s load, without and with KASLR'.padEnd(38)}${cells.join('')}${ratio.toFixed(2).padStart(8)}`);
+  console.log(
+    `  ${'the host’s load, without and with KASLR'.padEnd(38)}${cells.join('')}${ratio.toFixed(2).padStart(8)}`,
+  );
 }
 
 ensureSetup();
