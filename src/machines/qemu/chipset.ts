@@ -1,6 +1,6 @@
 /**
  * What firmware programs into the chipset before ACPI can work, by machine type: the registers that QEMU's tables
- * take for granted (SeaBIOS's src/fw/pciinit.c and acpi.c do the same).
+ * take for granted. Interrupt routes and the resources of PCI devices are the kernel's to choose, by these tables.
  */
 import type { Qmp } from './qmp.js';
 import type { QemuMachineType } from './ram-layout.js';
@@ -25,17 +25,9 @@ interface PortWrite {
   readonly about: string;
 }
 
-/** IRQ 10 and 11 for PCI's four lines, as SeaBIOS gives them. */
-function interruptRouters(device: number, registers: readonly number[]): PciWrite[] {
-  return registers.map((register, index) => ({
-    ...{ device, function: 0, register, size: 'b', value: index % 4 < 2 ? 10 : 11 },
-    about: 'PIRQ route: 10 or 11',
-  }));
-}
-
 /**
- * Both 8259A interrupt controllers initialised and masked (SeaBIOS's pic_setup): as they come out of reset, IRQ 0
- * would arrive as a divide error in a kernel that leaves them alone.
+ * Both 8259A interrupt controllers initialised and masked (SeaBIOS's pic_setup). On a microvm kernels leave them alone,
+ * since its ACPI is hardware-reduced; as they come out of reset, IRQ 0 would then arrive as a divide error.
  */
 const INTERRUPT_CONTROLLERS: readonly PortWrite[] = [
   { port: 0x20, value: 0x11, about: 'master: initialise' },
@@ -49,37 +41,23 @@ const INTERRUPT_CONTROLLERS: readonly PortWrite[] = [
   { port: 0x21, value: 0xfb, about: 'master: all masked but the cascade' },
   { port: 0xa1, value: 0xff, about: 'slave: all masked' },
 ];
-const LEVEL_TRIGGERED: PortWrite = { port: 0x4d1, value: 0x0c, about: 'ELCR: IRQ 10 and 11 are level triggered' };
-
 const CHIPSETS: Readonly<
   Record<QemuMachineType, { readonly pci: readonly PciWrite[]; readonly ports: readonly PortWrite[] }>
 > = {
   q35: {
     pci: [
-      { device: 0, function: 0, register: 0x64, size: 'w', value: 0, about: 'PCIEXBAR, high half' },
-      {
-        device: 0,
-        function: 0,
-        register: 0x60,
-        size: 'w',
-        value: 0xb0000001,
-        about: 'PCIEXBAR: 256 buses at 0xb0000000, on',
-      },
+      { device: 0, function: 0, register: 0x60, size: 'w', value: 0xb0000001, about: 'PCIEXBAR: at 0xb0000000, on' },
       { device: 31, function: 0, register: 0x40, size: 'w', value: 0x601, about: 'PMBASE: I/O 0x600' },
       { device: 31, function: 0, register: 0x44, size: 'b', value: 0x80, about: 'ACPI_CNTL: on, SCI is IRQ 9' },
-      ...interruptRouters(31, [0x60, 0x61, 0x62, 0x63, 0x68, 0x69, 0x6a, 0x6b]),
     ],
-    ports: [...INTERRUPT_CONTROLLERS, LEVEL_TRIGGERED],
+    ports: [],
   },
   pc: {
     pci: [
       { device: 1, function: 3, register: 0x40, size: 'w', value: 0x601, about: 'PMBASE: I/O 0x600' },
       { device: 1, function: 3, register: 0x80, size: 'b', value: 0x01, about: 'PMREGMISC: on' },
-      { device: 1, function: 3, register: 0x90, size: 'w', value: 0x701, about: 'SMBus: I/O 0x700' },
-      { device: 1, function: 3, register: 0xd2, size: 'b', value: 0x09, about: 'SMBus: on' },
-      ...interruptRouters(1, [0x60, 0x61, 0x62, 0x63]),
     ],
-    ports: [...INTERRUPT_CONTROLLERS, LEVEL_TRIGGERED],
+    ports: [],
   },
   microvm: { pci: [], ports: INTERRUPT_CONTROLLERS },
 };

@@ -10,7 +10,8 @@ import type { Qmp } from './qmp.js';
 const DMA_PORT_LOW = 0x518;
 const FILE_DIRECTORY = 0x19;
 const DIRECTORY_ENTRY = 64;
-const MOST_FILES = 1024;
+/** QEMU itself has a few dozen; a user may add some (fw_cfg's own limit is 64 in older machines, 127 since). */
+const MOST_FILES = 128;
 const CONTROL = { error: 1, read: 2, skip: 4, select: 8, write: 16 } as const;
 /** The DMA descriptor's size; data follow it in the scratch memory. */
 const DESCRIPTOR = 16;
@@ -40,12 +41,12 @@ export class FwCfg {
 
   /** The files by name. */
   async directory(): Promise<ReadonlyMap<string, FwCfgFile>> {
-    const count = new DataView((await this.read({ key: FILE_DIRECTORY, size: 4 })).buffer).getUint32(0);
-    if (count > MOST_FILES) throw new BootImageError('machine-failed', `QEMU's fw_cfg names ${String(count)} files`);
-    const bytes = await this.read({ key: FILE_DIRECTORY, size: 4 + count * DIRECTORY_ENTRY });
+    // What lies behind an item's end reads as zeros.
+    const bytes = await this.read({ key: FILE_DIRECTORY, size: 4 + MOST_FILES * DIRECTORY_ENTRY });
     const view = new DataView(bytes.buffer);
+    const end = 4 + Math.min(view.getUint32(0), MOST_FILES) * DIRECTORY_ENTRY;
     const files = new Map<string, FwCfgFile>();
-    for (let at = 4; at < bytes.length; at += DIRECTORY_ENTRY) {
+    for (let at = 4; at < end; at += DIRECTORY_ENTRY) {
       const name = latin1(bytes.subarray(at + 8, at + DIRECTORY_ENTRY)).split('\0')[0] ?? '';
       files.set(name, { size: view.getUint32(at), key: view.getUint16(at + 4) });
     }

@@ -144,10 +144,11 @@ describe.runIf(haveQemu)('kernels from the field in QEMU', () => {
   it.runIf(corpusFile('field/vmlinuz-2.6.24.3') !== null).each(['setup', 'decompressor'] as const)(
     '2.6.24.3 starts from the %s stage',
     async (stage) => {
-      const plan = planFor(await open('vmlinuz-2.6.24.3'), { stage, commandLine: EARLY });
+      // On a busy host its test of the timer fails by chance.
+      const plan = planFor(await open('vmlinuz-2.6.24.3'), { stage, commandLine: `noapic ${EARLY}` });
       const { text } = await boot(plan, {}, { enough: /Kernel panic.*\n/ });
       expect(text).toContain('Linux version 2.6.24.3 (root@mythbuntu)');
-      expect(text).toContain(`Kernel command line: ${EARLY}`);
+      expect(text).toContain(`Kernel command line: noapic ${EARLY}`);
       expect(text).toMatch(/Kernel panic - not syncing: VFS: Unable to mount root fs/);
     },
   );
