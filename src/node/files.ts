@@ -1,5 +1,4 @@
 /** The one module that touches files: reading images and writing results atomically. */
-import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   fstatSync,
@@ -14,6 +13,7 @@ import {
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { BootImageError } from '../bytes/error.js';
+import { temporaryName } from './temporary-name.js';
 
 /** The largest file that is read whole: Node's own limit for one buffer is higher, a kernel's size is far lower. */
 const READ_LIMIT = 2 ** 31 - 1;
@@ -174,7 +174,7 @@ export function writeFileAtomically(path: string, content: Uint8Array | ((fd: nu
     if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true) {
       throw new BootImageError('file-unwritable', `${path}: is a directory`, { hint: 'name a file' });
     }
-    temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`);
+    temporary = join(dirname(path), `.${basename(path)}.${temporaryName()}.tmp`);
     const fd = openSync(temporary, 'wx', 0o666);
     forgetOnExit(temporary);
     try {

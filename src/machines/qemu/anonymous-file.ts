@@ -2,10 +2,10 @@
  * Files without a name: nothing is left behind, whatever ends this process.
  */
 import { closeSync, constants, ftruncateSync, openSync, statfsSync, unlinkSync } from 'node:fs';
-import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BootImageError } from '../../bytes/error.js';
+import { temporaryName } from '../../node/temporary-name.js';
 
 /** O_TMPFILE of Linux on x86 and Arm (asm-generic/fcntl.h with O_DIRECTORY); Node does not name it. */
 const O_TMPFILE = 0o20200000;
@@ -15,7 +15,7 @@ function openAnonymous(directory: string): number {
   try {
     return openSync(directory, O_TMPFILE | constants.O_RDWR, 0o600);
   } catch {
-    const path = join(directory, `bzelf-${randomBytes(8).toString('hex')}`);
+    const path = join(directory, `bzelf-${temporaryName()}`);
     const fd = openSync(path, 'wx+', 0o600);
     unlinkSync(path);
     return fd;
