@@ -1,5 +1,6 @@
 /** Random numbers for host KASLR. */
 import { BootImageError } from '../bytes/error.js';
+import { nodeModule } from '../bytes/node-module.js';
 
 export interface RandomSource {
   /** A uniformly distributed number in [0, bound); `bound` in [1, 2^64]. */
@@ -21,11 +22,30 @@ function uniform(word: () => bigint): RandomSource {
   };
 }
 
+/** The system's own source is a file, where Node's crypto takes longer to load than a kernel to relocate. */
+const SYSTEM_SOURCE = '/dev/urandom';
+
+/** Fills `words` from the system's source; false where there is none, or no way to read files. */
+function fillFromSystem(words: BigUint64Array): boolean {
+  const fs = nodeModule('node:fs');
+  if (fs === null) return false;
+  try {
+    const fd = fs.openSync(SYSTEM_SOURCE, 'r');
+    try {
+      return fs.readSync(fd, words) === words.byteLength;
+    } finally {
+      fs.closeSync(fd);
+    }
+  } catch {
+    return false;
+  }
+}
+
 /** The platform's cryptographic source. */
 function platformSource(): RandomSource {
   const words = new BigUint64Array(1);
   return uniform(() => {
-    globalThis.crypto.getRandomValues(words);
+    if (!fillFromSystem(words)) globalThis.crypto.getRandomValues(words);
     return words[0] ?? 0n;
   });
 }

@@ -1,5 +1,5 @@
 /** Host KASLR: the slots that the kernel itself would choose from, and memory relocated as a slow reference does it. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { pcMemoryMap } from '../../src/boot/memory-map.js';
 import type { BootPlan } from '../../src/boot/plan.js';
 import { planBoot } from '../../src/boot/plan-boot.js';
@@ -195,6 +195,20 @@ describe.skipIf(corpus.length === 0)('kernels that cannot', () => {
 });
 
 describe('random numbers', () => {
+  it.each([
+    ['the system', false],
+    ['the Web Cryptography API', true],
+  ])('come from %s, and differ', (_source, inBrowser) => {
+    if (inBrowser) vi.spyOn(process, 'getBuiltinModule').mockReturnValue(undefined);
+    const random = randomSource(null);
+    const words = Array.from({ length: 64 }, () => random.below(1n << 64n));
+    vi.restoreAllMocks();
+    expect(new Set(words).size).toBe(64);
+    // 4096 fair coins: 8 standard deviations.
+    const ones = words.reduce((sum, word) => sum + word.toString(2).replaceAll('0', '').length, 0);
+    expect(Math.abs(ones - 2048)).toBeLessThan(256);
+  });
+
   it('SplitMix64 of the seed’s FNV-1a hash', () => {
     // FNV-1a of "a" is af63dc4c8601ec8c (the authors' test vectors); the state of SplitMix64 advances by the golden ratio.
     const mask = (1n << 64n) - 1n;

@@ -1,4 +1,4 @@
-import { nodeZlib } from '../native.js';
+import { nodeModule } from '../../bytes/node-module.js';
 import type { CodecExports, Decoded, DecodeRequest, Decoder } from '../wasm/arena.js';
 import { Arena, capacityOf, failure, overflow, STATUS } from '../wasm/arena.js';
 import { StreamReader } from './stream-reader.js';
@@ -25,7 +25,7 @@ interface Inflated extends Decoded {
   readonly crc32: number;
 }
 
-type Zlib = NonNullable<ReturnType<typeof nodeZlib>>;
+type Zlib = NonNullable<ReturnType<typeof nodeModule<'node:zlib'>>>;
 
 /** The deflate stream that begins at `at`, with zlib; one buffer if the size is announced. */
 function inflateNatively(zlib: Zlib, request: DecodeRequest, at: number): Inflated {
@@ -77,7 +77,7 @@ export const decode: Decoder = async (request) => {
   if ((flags & COMMENT) !== 0) skipText(reader);
   if ((flags & HEADER_CRC) !== 0) reader.skip(2);
 
-  const zlib = nodeZlib();
+  const zlib = nodeModule('node:zlib');
   const { bytes, consumed, crc32 } =
     zlib === null ? await inflatePortably(request, reader.at) : inflateNatively(zlib, request, reader.at);
   reader.at = consumed;
