@@ -1,3 +1,5 @@
+import { bytesOfBase64 } from '../src/bytes/base64.js';
+
 /**
  * A built piece of guest code as it is committed under guest/built: made by `npm run guest` (scripts/guest.mjs) from
  * the sources named in `source`.
@@ -15,5 +17,5 @@ export interface GuestArtifact {
 
 /** Decodes a built artifact; every call returns a fresh array that the caller may patch. */
 export function artifactBytes(artifact: GuestArtifact): Uint8Array {
-  return Uint8Array.from(atob(artifact.base64), (character) => character.charCodeAt(0));
+  return bytesOfBase64(artifact.base64);
 }

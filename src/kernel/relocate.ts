@@ -4,10 +4,13 @@
  * A 64-bit kernel moves twice, independently: its physical place is up to the loader (the kernel computes phys_base when
  * it starts), and only the move of its virtual addresses goes into the relocations. A 32-bit kernel has one move for both.
  */
+import { bytesOfBase64 } from '../bytes/base64.js';
 import { BootImageError } from '../bytes/error.js';
+import { memoryOf } from '../bytes/linear-memory.js';
 import { hex } from '../bytes/numbers.js';
 import { addressNotes } from './address-notes.js';
 import { linkedPhysicalBase, linkedPhysicalEnd, type KernelSegment, type Vmlinux } from './vmlinux.js';
+import { relocateModule } from './wasm/built/relocate.js';
 
 /** How far a kernel moves from where it was linked for, in bytes; negative moves down. */
 export interface KernelMove {
@@ -109,6 +112,19 @@ interface Target {
   view: DataView | null;
 }
 
+/** What is added to words of `width` bytes: the low and the high 32 bits of a two's complement number. */
+interface Addend {
+  readonly width: 4 | 8;
+  readonly low: number;
+  readonly high: number;
+}
+
+/**
+ * Adds to the words at `words[from...]`, as long as they lie in the view, whose first byte was linked for `start`.
+ * Returns the index of the first word that was left alone.
+ */
+type Adder = (words: Int32Array, from: number, view: DataView, start: number, addend: Addend) => number;
+
 function outside(address: number): BootImageError {
   return new BootImageError(
     'relocations-malformed',
@@ -118,56 +134,73 @@ function outside(address: number): BootImageError {
 }
 
 /** The target that holds `width` bytes at `address`, opened. */
-function openTarget(targets: readonly Target[], address: number, width: number): { target: Target; view: DataView } {
+function openTarget(targets: readonly Target[], address: number, width: number): { start: number; view: DataView } {
   for (const target of targets) {
     if ((address - target.start) >>> 0 <= target.length - width) {
       if (target.view === null) {
         const bytes = target.open();
         target.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       }
-      return { target, view: target.view };
+      return { start: target.start, view: target.view };
     }
   }
   throw outside(address);
 }
 
-const NOWHERE: DataView = new DataView(new ArrayBuffer(0));
+/** Words of one call: V8 compiles a loop that is called often much sooner than one that runs on and on. */
+const BATCH = 256;
 
-// The tables are sorted, so that a target serves thousands of entries in a row.
-function add32(words: Int32Array, targets: readonly Target[], delta: number): void {
-  let view: DataView = NOWHERE;
-  let start = 0;
-  let last = -1;
-  for (const address of words) {
-    let at = (address - start) >>> 0;
-    if (at > last) {
-      const opened = openTarget(targets, address, 4);
-      view = opened.view;
-      start = opened.target.start;
-      last = opened.target.length - 4;
-      at = (address - start) >>> 0;
+/** For a kernel wherever it is. */
+const addAnywhere: Adder = (words, from, view, start, { width, low, high }) => {
+  const last = view.byteLength - width;
+  const end = Math.min(from + BATCH, words.length);
+  let index = from;
+  for (; index < end; index++) {
+    const at = ((words[index] ?? 0) - start) >>> 0;
+    if (at > last) break;
+    const sum = view.getUint32(at, true) + low;
+    view.setUint32(at, sum, true);
+    if (width === 8 && (high !== 0 || sum > 0xffffffff)) {
+      view.setUint32(at + 4, view.getUint32(at + 4, true) + high + (sum > 0xffffffff ? 1 : 0), true);
     }
-    view.setInt32(at, (view.getInt32(at, true) + delta) | 0, true);
   }
+  return index;
+};
+
+interface RelocateExports {
+  add32(words: number, end: number, base: number, start: number, last: number, delta: number): number;
+  add64(words: number, end: number, base: number, start: number, last: number, low: number, high: number): number;
 }
 
-function add64(words: Int32Array, targets: readonly Target[], deltaLow: number, deltaHigh: number): void {
-  let view: DataView = NOWHERE;
-  let start = 0;
-  let last = -1;
-  for (const address of words) {
-    let at = (address - start) >>> 0;
-    if (at > last) {
-      const opened = openTarget(targets, address, 8);
-      view = opened.view;
-      start = opened.target.start;
-      last = opened.target.length - 8;
-      at = (address - start) >>> 0;
-    }
-    const low = view.getUint32(at, true) + deltaLow;
-    view.setUint32(at, low, true);
-    if (deltaHigh !== 0 || low > 0xffffffff) {
-      view.setInt32(at + 4, (view.getInt32(at + 4, true) + deltaHigh + (low > 0xffffffff ? 1 : 0)) | 0, true);
+/**
+ * For a kernel that is still in the linear memory of the codec that decompressed it, as is the table behind it: compiled
+ * at once, where the other way takes longer to be compiled than to run.
+ */
+function adderIn(memory: WebAssembly.Memory): Adder {
+  const module = new WebAssembly.Module(bytesOfBase64(relocateModule));
+  const code = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as RelocateExports;
+  return (words, from, view, start, addend) => {
+    if (view.buffer !== words.buffer) return addAnywhere(words, from, view, start, addend);
+    const { width, low, high } = addend;
+    const begin = words.byteOffset + from * 4;
+    const end = words.byteOffset + words.byteLength;
+    const base = view.byteOffset;
+    const last = view.byteLength - width;
+    const stopped =
+      width === 4
+        ? code.add32(begin, end, base, start, last, low)
+        : code.add64(begin, end, base, start, last, low, high);
+    return ((stopped >>> 0) - words.byteOffset) / 4;
+  };
+}
+
+// The tables are sorted, so that a target serves thousands of entries in a row.
+function addAll(add: Adder, words: Int32Array, targets: readonly Target[], addend: Addend): void {
+  for (let index = 0; index < words.length;) {
+    const { start, view } = openTarget(targets, words[index] ?? 0, addend.width);
+    for (let from = -1; from !== index && index < words.length;) {
+      from = index;
+      index = add(words, from, view, start, addend);
     }
   }
 }
@@ -176,9 +209,11 @@ function relocateTargets(vmlinux: Vmlinux, targets: readonly Target[], virtualDe
   const table = vmlinux.relocations;
   if (table === null || virtualDelta === 0n) return;
   const low = Number(BigInt.asUintN(32, virtualDelta));
-  add32(table.abs32, targets, low | 0);
-  add32(table.inverse32, targets, -(low | 0) | 0);
-  add64(table.abs64, targets, low, Number(BigInt.asIntN(64, virtualDelta) >> 32n));
+  const memory = memoryOf(table.abs32.buffer);
+  const add = memory === null ? addAnywhere : adderIn(memory);
+  addAll(add, table.abs32, targets, { width: 4, low, high: 0 });
+  addAll(add, table.inverse32, targets, { width: 4, low: -low >>> 0, high: 0 });
+  addAll(add, table.abs64, targets, { width: 8, low, high: Number(BigInt.asIntN(64, virtualDelta) >> 32n) });
 }
 
 function targetOf(vmlinux: Vmlinux, paddr: bigint, length: number, open: () => Uint8Array): Target {

@@ -1,7 +1,11 @@
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { BootImageError } from '../../src/bytes/error.js';
+import { memoryOf } from '../../src/bytes/linear-memory.js';
+import { readBootImage } from '../../src/bzimage/read-boot-image.js';
 import { readVmlinux } from '../../src/kernel/read-vmlinux.js';
+import { recoverVmlinux } from '../../src/kernel/recover.js';
 import { applyRelocations, placeKernel } from '../../src/kernel/relocate.js';
 import type { Vmlinux } from '../../src/kernel/vmlinux.js';
 import { corpusFile } from '../kernels/corpus.js';
@@ -88,6 +92,40 @@ describe.skipIf(!has).each([
     const plain = new Uint8Array(kernelsOwnWay(vmlinux, 0n).memory.buffer);
     applyRelocations(vmlinux, [{ paddr: base, bytes: plain }], delta);
     expect(Buffer.compare(plain, new Uint8Array(memory.buffer))).toBe(0);
+  });
+});
+
+describe.skipIf(!has)('in the memory of the codec that decompressed it', () => {
+  const fresh = async (name: string): Promise<Vmlinux> =>
+    recoverVmlinux(readBootImage(readFileSync(corpusFile(`${name}.bzImage`) ?? '')));
+
+  test.each([
+    ['k64-lz4', 0x12200000n],
+    ['k64-zstd', -8n * MIB],
+    ['k32-xz', 0x1c00000n],
+  ] as const)('%s moved by %i: the same again, without a copy', async (name, delta) => {
+    const vmlinux = await fresh(name);
+    expect(memoryOf(vmlinux.raw.buffer)).not.toBeNull();
+    const { memory, base } = kernelsOwnWay(vmlinux, delta);
+    const table = Buffer.from(vmlinux.raw.subarray(vmlinux.elfBytes.length));
+    const move = { physicalDelta: delta, virtualDelta: delta };
+    for (const { segment, bytes } of placeKernel(vmlinux, move, { inPlace: true })) {
+      expect(bytes.buffer).toBe(vmlinux.raw.buffer);
+      const expected = new Uint8Array(memory.buffer, Number(segment.paddr - base), segment.filesz);
+      expect(Buffer.compare(bytes, expected)).toBe(0);
+    }
+    expect(Buffer.compare(table, vmlinux.raw.subarray(vmlinux.elfBytes.length))).toBe(0);
+  });
+
+  test.each(['abs64', 'inverse32', 'abs32'] as const)('an entry of %s outside is refused', async (group) => {
+    const vmlinux = await fresh('k64-lz4');
+    const { segments, relocations } = vmlinux;
+    const end = segments.map(({ vaddr, filesz }) => vaddr + BigInt(filesz)).reduce((a, b) => (b > a ? b : a));
+    const words = relocations?.[group];
+    if (words === undefined) throw new Error('no relocations');
+    words[words.length >> 1] = Number(BigInt.asIntN(32, end - 3n));
+    const move = { physicalDelta: 0n, virtualDelta: 2n * MIB };
+    expect(refusal(() => placeKernel(vmlinux, move, { inPlace: true })).code).toBe('relocations-malformed');
   });
 });
 

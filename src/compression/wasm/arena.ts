@@ -2,7 +2,9 @@
  * Linear memory of one decompression: the module's statics, the input (or one block of it at a time), then the output as
  * the last thing. Memory grows with the output and nothing moves, so the result is a view and is never copied.
  */
+import { bytesOfBase64 } from '../../bytes/base64.js';
 import { BootImageError } from '../../bytes/error.js';
+import { keepMemory } from '../../bytes/linear-memory.js';
 
 /** What a step returns; the same numbers stand in codec.h. */
 export const STATUS = {
@@ -53,13 +55,6 @@ const UNIT = 2 << 20;
 const GROWTH = 16 << 20;
 /** Where addresses of output must end: below 4 GiB with room for what is added to them. */
 const ADDRESS_LIMIT = 0xfff0_0000;
-
-function bytesOfBase64(text: string): Uint8Array<ArrayBuffer> {
-  const binary = atob(text);
-  const bytes = new Uint8Array(binary.length);
-  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
-  return bytes;
-}
 
 /** Compiled modules by their base64: what was optimised for one payload serves the next. */
 const compiled = new Map<string, Promise<WebAssembly.Module>>();
@@ -232,6 +227,7 @@ export class Arena<E extends CodecExports> {
 
   /** The first `produced` bytes of output, as a view of linear memory, which they keep alive. */
   result(produced: number, consumed: number): Decoded {
+    keepMemory(this.exports.memory);
     return { bytes: new Uint8Array(this.exports.memory.buffer, this.output, produced), consumed };
   }
 }
