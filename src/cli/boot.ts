@@ -7,6 +7,7 @@ import { BOOT_PARAMS } from '../boot/zero-page.js';
 import { recoverVmlinux } from '../kernel/recover.js';
 import { LastWords } from '../machines/last-words.js';
 import type { Guest, GuestExit, Machine, StartOptions } from '../machines/machine.js';
+import type { QemuOptions } from '../machines/qemu/qemu-machine.js';
 import { attachConsole } from './console.js';
 import { toJsonLine, type CliIo, type CommonOptions } from './io.js';
 import type { PlanOptions } from './options.js';
@@ -35,20 +36,38 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
 /** How much of the console is repeated when the guest made no end. */
 const LINES_SHOWN = 10;
 
+function qemuOptions({ qemuMachine, smp }: BootOptions): QemuOptions {
+  return {
+    ...(qemuMachine === undefined ? {} : { machine: qemuMachine }),
+    ...(smp === undefined ? {} : { smp }),
+  };
+}
+
+/**
+ * The options with what the machine itself asks of the command line in front: what follows " -- " is for init, and of
+ * a parameter that the user gives, too, the kernel takes the last.
+ */
+async function withKernelParameters(options: BootOptions): Promise<BootOptions> {
+  if (options.qemuMachine === undefined || options.machine === 'v86') return options;
+  const { kernelParameters } = await import('../machines/qemu/qemu-machine.js');
+  const parameters = await kernelParameters(qemuOptions(options));
+  return { ...options, append: [...parameters, options.append ?? DEFAULT_COMMAND_LINE].join(' ') };
+}
+
 async function loadMachine(plan: BootPlan, options: BootOptions): Promise<Machine> {
-  const name = options.machine ?? (plan.bits === 64 ? 'qemu' : 'v86');
+  const forQemu = options.qemuMachine !== undefined || plan.bits === 64;
+  const name = options.machine ?? (forQemu ? 'qemu' : 'v86');
   if (name === 'v86') {
-    if (options.smp !== undefined && options.smp > 1) {
-      throw new BootImageError('bad-argument', 'v86 has one processor', { field: '--smp', hint: 'use --machine qemu' });
-    }
+    const hint = 'use --machine qemu';
+    if (options.qemuMachine !== undefined)
+      throw new BootImageError('bad-argument', 'v86 is no QEMU machine', { field: '--qemu-machine', hint });
+    if (options.smp !== undefined && options.smp > 1)
+      throw new BootImageError('bad-argument', 'v86 has one processor', { field: '--smp', hint });
     const { createNodeV86Machine } = await import('../machines/v86/node.js');
     return createNodeV86Machine(options.bios === undefined ? {} : { bios: options.bios });
   }
   const { createQemuMachine } = await import('../machines/qemu/qemu-machine.js');
-  return createQemuMachine({
-    ...(options.qemuMachine === undefined ? {} : { machine: options.qemuMachine }),
-    ...(options.smp === undefined ? {} : { smp: options.smp }),
-  });
+  return createQemuMachine(qemuOptions(options));
 }
 
 /** Why the guest was told to stop. */
@@ -115,7 +134,7 @@ async function answerHook(
 }
 
 async function runGuest(path: string, options: BootOptions, io: CliIo, stopper: Stopper, run: Run): Promise<GuestExit> {
-  const prepared = await preparePlan(path, options, DEFAULT_COMMAND_LINE, stopper.signal);
+  const prepared = await preparePlan(path, await withKernelParameters(options), DEFAULT_COMMAND_LINE, stopper.signal);
   run.hostMs = { ...prepared.times, place: 0 };
   const machine = await loadMachine(prepared.plan, options);
   const consoleOut = io.asJson ? process.stderr : process.stdout;

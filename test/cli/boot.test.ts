@@ -113,6 +113,7 @@ describe.runIf(kernel !== null)('bzelf boot', () => {
     ],
     ['an image that is not there', ['/nonexistent/image'], 3, /no such file/],
     ['more processors than v86 has', [image, '--machine', 'v86', '--smp', '2'], 2, /--machine qemu/],
+    ['a QEMU machine for v86', [image, '--machine', 'v86', '--qemu-machine', 'pc'], 2, /--machine qemu/],
     ['more memory than v86 has', [image, '--machine', 'v86', '--memory', '3G'], 1, /--memory 2047M/],
   ])('refuses %s', async (_name, args, expected, message) => {
     const { status, stderr, stdout } = await boot(args);

@@ -6,6 +6,7 @@ import { BootImageError } from '../../bytes/error.js';
 import { ramEnd } from '../../boot/memory-map.js';
 import type { BootPlan } from '../../boot/plan.js';
 import type { Machine, StartOptions } from '../machine.js';
+import { clockRate } from './clock-rate.js';
 import { setCpuState } from './cpu-state.js';
 import { findQemu } from './find-qemu.js';
 import { kvmTrouble } from './kvm.js';
@@ -59,6 +60,22 @@ async function chooseAccel(
   if (trouble === null) return 'kvm';
   if (trouble !== '') onNote(`KVM is there but of no use (${trouble}): QEMU emulates the processor`);
   return 'tcg';
+}
+
+/**
+ * What a kernel has to be told on its command line to run on such a machine: words, empty for nearly all of them.
+ *
+ * A microvm has no clock to compare the TSC with but the i8254, and the jitter of emulation on a busy host fails that
+ * for good. With one processor QEMU can count instructions instead of time (see session.ts), with more it starves
+ * them; there the kernel is told the TSC's frequency (Linux 5.9 and newer; older ones have to be lucky).
+ * @throws BootImageError `tool-missing`, `machine-failed`
+ */
+export async function kernelParameters(options: QemuOptions): Promise<readonly string[]> {
+  const { machine, smp = 1, accel = 'auto' } = options;
+  if (machine !== 'microvm' || smp === 1) return [];
+  const binary = findQemu(options.binary);
+  const chosen = await chooseAccel(binary, accel, () => undefined);
+  return chosen === 'kvm' ? [] : [`tsc_early_khz=${String(await clockRate(binary))}`];
 }
 
 /** Waits for the guest at the hook, hands control to the host's own code there, and resumes with its plan. */

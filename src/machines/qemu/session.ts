@@ -46,7 +46,8 @@ const MACHINE_PROPERTIES: Readonly<Record<QemuMachineType, string>> = {
 
 /**
  * A microvm has no clock to compare the TSC with but the i8254, and the jitter of emulation on a busy host then fails
- * the kernel's calibration for good. Counting instructions removes the jitter; QEMU can do so for one processor.
+ * the kernel's calibration for good. Counting instructions removes the jitter, but lets a second processor starve as
+ * long as the first is busy (QEMU 7.2); `kernelParameters` helps there.
  */
 const STEADY_CLOCK = ['-icount', 'shift=4'];
 

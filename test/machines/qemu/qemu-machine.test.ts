@@ -22,10 +22,11 @@ import type { BootPlan } from '../../../src/boot/plan.js';
 import { latin1Bytes } from '../../../src/bytes/byte-view.js';
 import { demoInitramfs } from '../../../src/cpio/initramfs.js';
 import { createAnonymousFile } from '../../../src/machines/qemu/anonymous-file.js';
+import { clockRate } from '../../../src/machines/qemu/clock-rate.js';
 import { setCpuState } from '../../../src/machines/qemu/cpu-state.js';
 import { findProgram, findQemu } from '../../../src/machines/qemu/find-qemu.js';
 import { kvmTrouble } from '../../../src/machines/qemu/kvm.js';
-import { createQemuMachine } from '../../../src/machines/qemu/qemu-machine.js';
+import { createQemuMachine, kernelParameters } from '../../../src/machines/qemu/qemu-machine.js';
 import { ramLayout } from '../../../src/machines/qemu/ram-layout.js';
 import { QemuSession } from '../../../src/machines/qemu/session.js';
 import { writeRegions } from '../../../src/machines/ram-file/write-regions.js';
@@ -240,10 +241,12 @@ describe.runIf(haveQemu && corpusFile('k64-gzip.bzImage') !== null)('a kernel on
     { machine: 'pc', smp: 2, stage: 'kernel' },
     { machine: 'pc', smp: 1, stage: 'setup' },
     { machine: 'microvm', smp: 1, stage: 'kernel' },
+    { machine: 'microvm', smp: 2, stage: 'kernel' },
     { machine: 'microvm', smp: 1, stage: 'hook' },
   ] as const)('%o', async ({ machine, smp, stage }) => {
     const kernel = await openKernel(readCorpus('k64-gzip.bzImage'));
-    const plan = planFor(kernel, { stage });
+    const words = await kernelParameters({ machine, smp, accel: 'tcg' });
+    const plan = planFor(kernel, { stage, commandLine: [...words, QUIET].join(' ') });
     const { text, exit } = await boot(
       plan,
       { machine, smp },
@@ -252,6 +255,23 @@ describe.runIf(haveQemu && corpusFile('k64-gzip.bzImage') !== null)('a kernel on
     expect(text).toContain('INIT-END');
     if (smp === 2) expect(text).toContain('smp: Brought up 1 node, 2 CPUs');
     expect(exit).toEqual({ end: 'powered-off', reason: '' });
+  });
+});
+
+describe.runIf(haveQemu && corpusFile('k64-gzip.bzImage') !== null)('the rate of an emulated clock', () => {
+  it('is what a kernel finds that has a better clock to compare it with', async () => {
+    const plan = planFor(await openKernel(readCorpus('k64-gzip.bzImage')));
+    const { text } = await boot(plan, { machine: 'q35' }, { enough: /tsc: Detected [\d.]+ MHz/ });
+    const megahertz = Number(/tsc: Detected ([\d.]+) MHz/.exec(text)?.[1]);
+    expect((await clockRate(findQemu())) / 1000 / megahertz).toBeCloseTo(1, 2);
+  });
+
+  it('is asked for only where a kernel cannot find it', async () => {
+    expect(await kernelParameters({ machine: 'microvm', smp: 2, accel: 'tcg' })).toEqual([
+      expect.stringMatching(/^tsc_early_khz=\d{6,7}$/),
+    ]);
+    for (const machine of ['q35', 'pc'] as const) expect(await kernelParameters({ machine, smp: 2 })).toEqual([]);
+    expect(await kernelParameters({ machine: 'microvm' })).toEqual([]);
   });
 });
 
