@@ -140,7 +140,7 @@ describe('kinds, by files of Debian packages', () => {
     ['boot/ipxe.efi', 'pe', /EFI or Windows program \(PE\) for x86_64/],
     ['boot/memtest86+x64.bin', 'memtest', /^Memtest86\+/],
     ['boot/memtest86+ia32.efi', 'memtest', /^Memtest86\+/],
-    ['boot/memtest86+.bin', 'memtest', /^Memtest86\+/],
+    ['boot/memtest86+ia32.bin', 'memtest', /^Memtest86\+/],
     ['usr/lib/syslinux/memdisk', 'memdisk', /^MEMDISK /],
     ['usr/lib/systemd/boot/efi/linuxx64.efi.stub', 'pe', /EFI/],
     ['bin/ls', 'elf', /no x86 kernel/],
