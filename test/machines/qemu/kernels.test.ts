@@ -3,13 +3,19 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { artifactBytes } from '../../../guest/artifact.js';
 import { init64 } from '../../../guest/built/init64.js';
 import { pcMemoryMap } from '../../../src/boot/memory-map.js';
 import type { Stage } from '../../../src/boot/plan.js';
 import type { PlanRequest } from '../../../src/boot/request.js';
+import { latin1 } from '../../../src/bytes/byte-view.js';
 import { writeCpio } from '../../../src/cpio/newc.js';
+import { setCpuState } from '../../../src/machines/qemu/cpu-state.js';
+import { findQemu } from '../../../src/machines/qemu/find-qemu.js';
+import { ramLayout } from '../../../src/machines/qemu/ram-layout.js';
+import { QemuSession } from '../../../src/machines/qemu/session.js';
 import { corpus, corpusFile, readCorpus } from '../../kernels/corpus.js';
 import { debianKernel } from '../../kernels/debian.js';
 import {
@@ -159,6 +165,30 @@ describe.runIf(haveQemu)('kernels from the field in QEMU', () => {
     const { text, screen } = await boot(plan, {}, { milliseconds: 8000 });
     expect(text).toBe('');
     expect(screen.join('\n')).toContain('Linux NET4.0 for Linux 2.4');
+  });
+
+  it.runIf(corpusFile('field/bzImage-2.4.24') !== null)('2.4.24 starts from the decompressor stage', async () => {
+    const commandLine = 'ide0=noprobe ide1=noprobe root=/dev/none';
+    const plan = planFor(await open('bzImage-2.4.24'), { stage: 'decompressor', commandLine });
+    const layout = ramLayout(plan, 'pc');
+    if (layout === null) throw new Error('no PC for this plan');
+    const session = await QemuSession.start({
+      ...{ binary: findQemu(), type: 'pc', accel: 'tcg', smp: 1, bios: false, extraArgs: [], layout, needed: 0 },
+      onConsole: () => undefined,
+    });
+    try {
+      session.ram.place(plan.regions, true);
+      await setCpuState(session.gdb, session.ram, plan.cpu, true);
+      await session.gdb.detach();
+      // It has neither a serial console nor, without a BIOS, a screen: what it says is in its ring buffer.
+      const said = (): string => latin1(session.ram.read(0x100000n, 4 << 20));
+      const panic = /<0>Kernel panic: VFS: Unable to mount root fs on [0-9a-f:]+\n/;
+      for (const end = Date.now() + 60_000; Date.now() < end && !panic.test(said());) await delay(250);
+      expect(said()).toMatch(panic);
+      expect(said()).toContain(`<4>Kernel command line: ${commandLine}\n`);
+    } finally {
+      await session.stop();
+    }
   });
 
   it.runIf(corpusFile('field/bzImage-4.12.7-efi-relocs') !== null).each(['kernel', 'hook'] as const)(
