@@ -4,7 +4,7 @@ import { wrapPlan } from '../../src/machines/wrapper/elf-wrapper.js';
 import { createNodeV86Machine } from '../../src/machines/v86/node.js';
 import { runQemu } from '../guest/qemu.js';
 import { corpusFile, readCorpus } from '../kernels/corpus.js';
-import { boot, haveQemu, openKernel, planFor, QUIET } from './qemu/guests.js';
+import { boot, haveQemu, openKernel, planFor, QUIET } from './guests.js';
 
 /** What the guest says of itself, without what its clock says. */
 function saidBy(console: string): string[] {

@@ -9,7 +9,7 @@ import { isProved, type Proof } from '../../src/verify/prove.js';
 import { corpus, corpusFile, readCorpus } from '../kernels/corpus.js';
 import { debianKernel } from '../kernels/debian.js';
 import { readFileSync } from 'node:fs';
-import { haveQemu } from '../machines/qemu/guests.js';
+import { haveQemu } from '../machines/guests.js';
 import { withPayload } from './images.js';
 
 const prove = (image: BootImage, kaslr = false): Promise<Proof> =>

@@ -28,7 +28,7 @@ import {
   QUIET,
   type Kernel,
   type Outcome,
-} from './guests.js';
+} from '../guests.js';
 
 async function bootStage(kernel: Kernel, changes: Partial<PlanRequest>, smp = 1): Promise<Outcome> {
   const plan = planFor(kernel, changes);

@@ -31,7 +31,7 @@ import { ramLayout } from '../../../src/machines/qemu/ram-layout.js';
 import { QemuSession } from '../../../src/machines/qemu/session.js';
 import { writeRegions } from '../../../src/machines/ram-file/write-regions.js';
 import { corpusFile, readCorpus } from '../../kernels/corpus.js';
-import { boot, haveQemu, hookOf, openKernel, planFor, QUIET } from './guests.js';
+import { boot, haveQemu, hookOf, openKernel, planFor, QUIET } from '../guests.js';
 
 const memory = pcMemoryMap(64n << 20n);
 

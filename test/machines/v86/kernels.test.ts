@@ -7,20 +7,18 @@ import type { BootPlan } from '../../../src/boot/plan.js';
 import { planBoot } from '../../../src/boot/plan-boot.js';
 import type { PlanRequest } from '../../../src/boot/request.js';
 import { BOOT_PARAMS } from '../../../src/boot/zero-page.js';
-import { latin1, latin1Bytes } from '../../../src/bytes/byte-view.js';
 import { readBootImage } from '../../../src/bzimage/read-boot-image.js';
 import { demoInitramfs } from '../../../src/cpio/initramfs.js';
 import { recoverVmlinux } from '../../../src/kernel/recover.js';
-import type { GuestExit, StartOptions } from '../../../src/machines/machine.js';
 import { createNodeV86Machine } from '../../../src/machines/v86/node.js';
 import { corpus, corpusFile, readCorpus } from '../../kernels/corpus.js';
 import { debianKernel } from '../../kernels/debian.js';
+import { boot as bootOn, type Outcome, type Watch } from '../guests.js';
 
 const machine = createNodeV86Machine();
 const hasBios = existsSync('/usr/share/seabios/bios.bin');
 const QUIET = 'console=ttyS0 panic=-1';
 const EARLY = `earlyprintk=serial,ttyS0 ${QUIET}`;
-const GUEST_LIMIT_MS = 100_000;
 
 const request = (changes: Partial<PlanRequest> = {}): PlanRequest => ({
   stage: 'kernel',
@@ -30,43 +28,7 @@ const request = (changes: Partial<PlanRequest> = {}): PlanRequest => ({
   ...changes,
 });
 
-interface Outcome {
-  readonly text: string;
-  readonly exit: GuestExit;
-  readonly instructions: number;
-}
-
-interface Watch {
-  /** The guest may be stopped once its console matches. */
-  readonly enough?: RegExp;
-  /** Sent, with a newline, when the init program's little shell asks. */
-  readonly command?: string;
-  readonly onHook?: StartOptions['onHook'];
-}
-
-/** Runs until the guest ends or has said enough. */
-async function boot(plan: BootPlan, { enough, command, onHook }: Watch = {}): Promise<Outcome> {
-  let text = '';
-  let react = (): void => undefined;
-  const { guest } = await machine.start(plan, {
-    onConsole: (bytes) => {
-      text += latin1(bytes);
-      react();
-    },
-    ...(onHook === undefined ? {} : { onHook }),
-  });
-  let sent = false;
-  react = () => {
-    if (enough?.test(text) === true) void guest.stop();
-    if (command === undefined || sent || !text.endsWith('# ')) return;
-    sent = true;
-    guest.write(latin1Bytes(`${command}\n`));
-  };
-  const limit = setTimeout(() => void guest.stop(), GUEST_LIMIT_MS);
-  const exit = await guest.exited;
-  clearTimeout(limit);
-  return { text, exit, instructions: guest.instructions?.() ?? 0 };
-}
+const boot = (plan: BootPlan, watch: Watch = {}): Promise<Outcome> => bootOn(plan, machine, watch);
 
 async function open(bytes: Uint8Array) {
   const image = readBootImage(bytes);

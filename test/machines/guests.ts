@@ -1,20 +1,20 @@
-/** Guests in QEMU, as the tests start them. */
+/** Guests as the tests start them: in QEMU, or on any other machine. */
 import { readFileSync } from 'node:fs';
-import { resumeAtKernel } from '../../../src/boot/hook.js';
-import { pcMemoryMap } from '../../../src/boot/memory-map.js';
-import type { BootPlan } from '../../../src/boot/plan.js';
-import { planBoot } from '../../../src/boot/plan-boot.js';
-import type { PlanRequest } from '../../../src/boot/request.js';
-import { BOOT_PARAMS } from '../../../src/boot/zero-page.js';
-import { latin1, latin1Bytes } from '../../../src/bytes/byte-view.js';
-import type { BootImage } from '../../../src/bzimage/boot-image.js';
-import { readBootImage } from '../../../src/bzimage/read-boot-image.js';
-import { demoInitramfs } from '../../../src/cpio/initramfs.js';
-import { recoverVmlinux } from '../../../src/kernel/recover.js';
-import type { Vmlinux } from '../../../src/kernel/vmlinux.js';
-import type { Guest, GuestExit, Machine, StartOptions } from '../../../src/machines/machine.js';
-import { findProgram } from '../../../src/machines/qemu/find-qemu.js';
-import { createQemuMachine, type QemuOptions } from '../../../src/machines/qemu/qemu-machine.js';
+import { resumeAtKernel } from '../../src/boot/hook.js';
+import { pcMemoryMap } from '../../src/boot/memory-map.js';
+import type { BootPlan } from '../../src/boot/plan.js';
+import { planBoot } from '../../src/boot/plan-boot.js';
+import type { PlanRequest } from '../../src/boot/request.js';
+import { BOOT_PARAMS } from '../../src/boot/zero-page.js';
+import { latin1, latin1Bytes } from '../../src/bytes/byte-view.js';
+import type { BootImage } from '../../src/bzimage/boot-image.js';
+import { readBootImage } from '../../src/bzimage/read-boot-image.js';
+import { demoInitramfs } from '../../src/cpio/initramfs.js';
+import { recoverVmlinux } from '../../src/kernel/recover.js';
+import type { Vmlinux } from '../../src/kernel/vmlinux.js';
+import type { Guest, GuestExit, Machine, StartOptions } from '../../src/machines/machine.js';
+import { findProgram } from '../../src/machines/qemu/find-qemu.js';
+import { createQemuMachine, type QemuOptions } from '../../src/machines/qemu/qemu-machine.js';
 
 export const haveQemu = process.platform === 'linux' && findProgram('qemu-system-x86_64') !== null;
 
@@ -60,6 +60,8 @@ export interface Outcome {
   readonly exit: GuestExit;
   readonly notes: readonly string[];
   readonly screen: readonly string[];
+  /** Executed by the guest; 0 where the machine does not count. */
+  readonly instructions: number;
 }
 
 export interface Watch {
@@ -101,5 +103,5 @@ export async function boot(plan: BootPlan, options: QemuOptions | Machine = {}, 
   react();
   const exit = await guest.exited;
   clearTimeout(limit);
-  return { text, exit, notes, screen: guest.screen?.() ?? [] };
+  return { text, exit, notes, screen: guest.screen?.() ?? [], instructions: guest.instructions?.() ?? 0 };
 }
