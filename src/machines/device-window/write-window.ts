@@ -13,6 +13,9 @@ const CHUNK = 1 << 18;
 /** Bytes shown of a difference. */
 const SHOWN = 8;
 
+/** What a bus reads where nothing answers. */
+const ALL_ONES = 0xff;
+
 export interface WriteOptions {
   /** Every access to the window has this width and is aligned to it. */
   readonly width: AccessWidth;
@@ -129,10 +132,15 @@ class Writer {
     const region = span.parts.find(({ end }) => from + at < end)?.region;
     const address = hex(this.#window.address + BigInt(from + at));
     const show = (bytes: Uint8Array): string => hexBytes(bytes.subarray(at, at + SHOWN));
+    const silent = found.every((byte) => byte === ALL_ONES);
     throw new BootImageError(
       'machine-failed',
       `at ${address} (${region?.label ?? ''}) the window reads ${show(found)} where ${show(wanted)} was written`,
-      { hint: 'this is not memory that keeps what is written, or the aperture did not move' },
+      {
+        hint: silent
+          ? "nothing answers there; a PCI device does after: echo 1 > .../enable, beside the window's file"
+          : 'this is not memory that keeps what is written, or the aperture did not move',
+      },
     );
   }
 }

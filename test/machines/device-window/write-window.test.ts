@@ -154,6 +154,17 @@ describe('reading back', () => {
     });
   });
 
+  it('says what to do where nothing answers, so that all ones are read', async () => {
+    const ones = new Uint8Array(0x1000).fill(0xff);
+    const dead: MemoryWindow = { address: 0n, size: 0x1000, aperture: 0x1000, expose: () => ones.slice() };
+    const failure = (length: number): Promise<unknown> =>
+      writeWindow([region(0x100, pattern(length))], dead, { width: 4 }).catch((error: unknown) => error);
+    expect(await failure(64)).toMatchObject({ hint: expect.stringContaining('echo 1 > .../enable') as string });
+    ones[0x13f] = 0xfe;
+    expect(await failure(64)).toMatchObject({ hint: expect.stringContaining('not memory') as string });
+    expect(await failure(63)).toMatchObject({ hint: expect.stringContaining('echo 1 > .../enable') as string });
+  });
+
   it('does not mind what lies beside the plan', async () => {
     const memory = guarded(64);
     let calls = 0;
