@@ -129,8 +129,8 @@ async function movedWindow(
 }
 
 /**
- * @throws BootImageError `tool-missing`, `file-not-found`, `file-unwritable`, `bad-argument`, and `does-not-fit` for a
- * window beyond the end of its file
+ * @throws BootImageError `tool-missing`, `file-not-found`, `file-unwritable`, `bad-argument`, `does-not-fit` for a window
+ * beyond the end of its file, and `machine-failed` for a PCI device whose memory is switched off
  */
 export async function openFileWindow(place: FileWindowPlace, options: FileWindowOptions = {}): Promise<FileWindow> {
   const { address = 0n, baseRegister } = options;

@@ -21,6 +21,7 @@ export class SystemCallError extends Error {
 }
 
 export interface Libc {
+  readonly pageSize: number;
   /** Maps `length` bytes of a file, shared, for reading and writing; `offset` is a multiple of the page size. */
   map(fd: number, offset: number, length: number): { readonly address: bigint; readonly memory: ArrayBuffer };
   unmap(address: bigint, length: number): void;
@@ -49,8 +50,10 @@ async function openLibc(): Promise<Libc> {
   const library = koffi.load(null);
   const mmap = library.func('mmap', 'void *', ['void *', 'size_t', 'int', 'int', 'int', 'long']);
   const munmap = library.func('munmap', 'int', ['void *', 'size_t']);
+  const getpagesize = library.func('getpagesize', 'int', []);
   const fallocate = library.func('fallocate', 'int', ['int', 'int', 'long', 'long']);
   return {
+    pageSize: getpagesize() as number,
     map(fd, offset, length) {
       const address = mmap(null, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset) as bigint;
       if (address === MAP_FAILED) throw new SystemCallError('mmap', koffi.errno());

@@ -3,6 +3,7 @@ import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { BootImageError } from '../../bytes/error.js';
 import { hex } from '../../bytes/numbers.js';
 import { libc, SystemCallError, type Libc } from './libc.js';
+import { pciResource } from './pci-resource.js';
 
 /** The largest page of the systems that Node runs on; every smaller one divides it. */
 const PAGE = 0x10000;
@@ -43,26 +44,36 @@ export class MappedFile {
   readonly size: number | null;
   readonly #libc: Libc;
   readonly #fd: number;
+  /** Of the file's first byte in its page: a PCI device's small memories share pages, and a page is what is mapped. */
+  readonly #shift: number;
   #mapping: { readonly address: bigint; readonly length: number } | null = null;
 
-  private constructor(path: string, fd: number, system: Libc) {
+  private constructor(path: string, fd: number, shift: number, system: Libc) {
     const stat = fstatSync(fd);
     this.path = path;
     this.size = stat.isFile() ? stat.size : null;
     this.#fd = fd;
     this.#libc = system;
+    this.#shift = shift;
   }
 
   /**
    * Opens a file for reading and writing, uncached if it is memory (O_SYNC, as /dev/mem has it).
-   * @throws BootImageError `tool-missing`, `file-not-found`, `file-unwritable`
+   * @throws BootImageError `tool-missing`, `file-not-found`, `file-unwritable`, `machine-failed` for a PCI device that
+   * does not answer
    */
   static async open(path: string): Promise<MappedFile> {
     const system = await libc();
     let fd: number | undefined;
     try {
       fd = openSync(path, constants.O_RDWR | constants.O_SYNC);
-      return new MappedFile(path, fd, system);
+      const device = pciResource(path);
+      if (device?.decoded === false) {
+        throw new BootImageError('machine-failed', `${path}: the device's memory is switched off`, {
+          hint: `echo 1 > ${device.enable}`,
+        });
+      }
+      return new MappedFile(path, fd, Number((device?.start ?? 0n) % BigInt(system.pageSize)), system);
     } catch (error) {
       if (fd !== undefined) closeSync(fd);
       throw unusable(path, error);
@@ -82,9 +93,10 @@ export class MappedFile {
       });
     }
     this.unmap();
-    const lead = offset % PAGE;
+    const start = offset - (offset % PAGE);
+    const lead = offset - start + this.#shift;
     try {
-      const { address, memory } = this.#libc.map(this.#fd, offset - lead, lead + length);
+      const { address, memory } = this.#libc.map(this.#fd, start, lead + length);
       this.#mapping = { address, length: lead + length };
       return new Uint8Array(memory, lead, length);
     } catch (error) {

@@ -1,17 +1,20 @@
 import {
   closeSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { latin1Bytes } from '../../../src/bytes/byte-view.js';
 import { moveBase, openFileWindow } from '../../../src/machines/device-window/file-window.js';
 import { MappedFile } from '../../../src/machines/device-window/mapped-file.js';
 import { writeWindow } from '../../../src/machines/device-window/write-window.js';
@@ -121,6 +124,41 @@ describe.runIf(process.platform === 'linux')('windows made of files', () => {
     } finally {
       rmSync(path);
     }
+  });
+});
+
+describe.runIf(process.platform === 'linux')("a PCI device's memory under /sys", () => {
+  /** A device as sysfs shows it: command register, bus address of resource2. */
+  const device = (name: string, command: number, start: string, content: Uint8Array): string => {
+    mkdirSync(join(work, name));
+    file(`${name}/config`, Uint8Array.of(0xf4, 0x1a, 0x10, 0x11, command, 0));
+    const none = `0x${'0'.repeat(16)} 0x${'0'.repeat(16)} 0x${'0'.repeat(16)}\n`;
+    file(`${name}/resource`, latin1Bytes(`${none}${none}${start} 0x00000001ffffffff 0x000000000014220c\n${none}`));
+    return file(`${name}/resource2`, content);
+  };
+
+  it('is refused before anything is written while it is switched off, and says how to switch it on', async () => {
+    const path = device('0000:00:01.0', 0x405, '0x0000000100000000', guarded(0x1000));
+    await expect(openFileWindow({ path, offset: 0 })).rejects.toMatchObject({
+      code: 'machine-failed',
+      message: `${path}: the device's memory is switched off`,
+      hint: `echo 1 > ${work}/0000:00:01.0/enable`,
+    });
+    expect(readFileSync('/proc/self/maps', 'utf8')).not.toContain(path);
+  });
+
+  it('is taken for switched on where its own register does not tell: on a virtual function', async () => {
+    const path = device('0000:00:01.1', 0, '0x0000000100000000', guarded(0x1000));
+    symlinkSync('../0000:00:01.0', join(work, '0000:00:01.1/physfn'));
+    (await openFileWindow({ path, offset: 0 })).close();
+  });
+
+  it('begins inside the page that is mapped if it is smaller than a page', async () => {
+    const path = device('0000:00:02.0', 6, '0x0000000040201100', pattern(0x1000));
+    const mapped = await MappedFile.open(path);
+    expect([...mapped.map(8, 4)]).toEqual([...pattern(0x1000).subarray(0x108, 0x10c)]);
+    mapped.close();
+    expect(readFileSync('/proc/self/maps', 'utf8')).not.toContain(path);
   });
 });
 
