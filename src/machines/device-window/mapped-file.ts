@@ -8,8 +8,11 @@ import { pciResource } from './pci-resource.js';
 /** The largest page of the systems that Node runs on; every smaller one divides it. */
 const PAGE = 0x10000;
 
-/** What fallocate answers where there are no blocks to allocate: devices, and file systems without the call. */
-const NOTHING_TO_ALLOCATE = new Set(['EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'ENODEV', 'ESPIPE', 'EINVAL']);
+/**
+ * What fallocate answers where there are no blocks to allocate: devices, and file systems without the call. Under /sys
+ * that is EFBIG beyond 2 GiB, for whose files the kernel knows no larger size, although it maps all of a PCI device's.
+ */
+const NOTHING_TO_ALLOCATE = new Set(['EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'ENODEV', 'ESPIPE', 'EINVAL', 'EFBIG']);
 
 const REASONS: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
