@@ -6,22 +6,18 @@ import { demoInitramfs } from '../../../src/cpio/initramfs.js';
 import { MappedFile } from '../../../src/machines/device-window/mapped-file.js';
 import type { MemoryWindow } from '../../../src/machines/device-window/memory-window.js';
 import { writeWindow } from '../../../src/machines/device-window/write-window.js';
-import { setCpuState } from '../../../src/machines/qemu/cpu-state.js';
-import { findProgram } from '../../../src/machines/qemu/find-qemu.js';
-import { GuestRecord, QemuGuest } from '../../../src/machines/qemu/qemu-guest.js';
-import { ramLayout } from '../../../src/machines/qemu/ram-layout.js';
-import { QemuSession } from '../../../src/machines/qemu/session.js';
 import { loadCorpus } from '../../boot/images.js';
 import { corpusFile } from '../../kernels/corpus.js';
-import { GUARD } from './windows.js';
+import { haveQemu } from '../qemu/guests.js';
+import { Card } from './card.js';
+import { expected, GUARD } from './windows.js';
 
 const APERTURE = 4 << 20;
 const MEMORY = 128n << 20n;
-const binary = findProgram('qemu-system-x86_64');
 
 /** The guest's memory, of which the host never sees more than the aperture: a callback maps another part in its place. */
-async function apertureOn(fd: number, size: number): Promise<MemoryWindow & { close(): void }> {
-  const file = await MappedFile.open(`/proc/self/fd/${String(fd)}`);
+async function apertureOn(path: string, size: number): Promise<MemoryWindow & { close(): void }> {
+  const file = await MappedFile.open(path);
   return {
     address: 0n,
     size,
@@ -31,7 +27,7 @@ async function apertureOn(fd: number, size: number): Promise<MemoryWindow & { cl
   };
 }
 
-describe.runIf(process.platform === 'linux' && binary !== null)('a guest behind a 4 MiB aperture', () => {
+describe.runIf(haveQemu)('a guest behind a 4 MiB aperture', () => {
   it.each([
     ['k32-gzip.bzImage', 32, 4],
     ['k64-gzip.bzImage', 64, 8],
@@ -44,46 +40,18 @@ describe.runIf(process.platform === 'linux' && binary !== null)('a guest behind 
       commandLine: 'console=ttyS0 tsc=reliable mitigations=off panic=-1',
       initrd: demoInitramfs(bits),
     });
-    const layout = ramLayout(plan, 'q35');
-    if (layout === null) throw new Error('no q35 for this plan');
-    let console = '';
-    let told: () => void = () => undefined;
-    const done = new Promise<void>((resolve) => (told = resolve));
-    const record = new GuestRecord((bytes) => {
-      console += Buffer.from(bytes).toString('latin1');
-      if (console.includes('INIT-END')) told();
-    });
-    const session = await QemuSession.start({
-      ...{ binary: binary ?? '', type: 'q35', accel: 'tcg', smp: 1, bios: false, extraArgs: [], layout, needed: 0 },
-      onConsole: (bytes) => record.console(bytes),
-      onEvent: (event) => record.event(event),
-    });
+    const card = await Card.start(plan);
     try {
-      // What lies around the regions shows whether more than the plan was written.
-      const size = Number(layout.low);
-      for (const { address, size: length } of plan.regions) {
-        const start = Math.max(0, Number(address) - 64);
-        session.ram.write(BigInt(start), new Uint8Array(length + 128).fill(GUARD));
-      }
-      const before = session.ram.read(0n, size);
-      const window = await apertureOn(session.ram.fd, size);
+      card.fill(GUARD);
+      const wanted = expected(card.memory(), plan.regions);
+      const window = await apertureOn(card.path, wanted.length);
       const report = await writeWindow(plan.regions, window, { width });
       window.close();
       expect(report.moves).toBeGreaterThan(4);
-
-      const after = session.ram.read(0n, size);
-      for (const { address, size: length, bytes } of plan.regions) {
-        before.fill(0, Number(address), Number(address) + length);
-        if (bytes !== undefined) before.set(bytes, Number(address));
-      }
-      expect(Buffer.compare(after, before)).toBe(0);
-
-      await setCpuState(session.gdb, session.ram, plan.cpu, true);
-      const guest = new QemuGuest(session, record);
-      await Promise.race([done, guest.exited]);
-      expect(console).toContain('INIT-OK Linux version');
+      expect(Buffer.compare(card.memory(), wanted)).toBe(0);
+      expect(await card.run(plan.cpu)).toContain('INIT-OK Linux version');
     } finally {
-      await session.stop();
+      await card.stop();
     }
   });
 });
