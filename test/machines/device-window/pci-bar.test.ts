@@ -15,7 +15,7 @@ import { recoverVmlinux } from '../../../src/kernel/recover.js';
 import { createAnonymousFile } from '../../../src/machines/qemu/anonymous-file.js';
 import { corpusFile } from '../../kernels/corpus.js';
 import { debianKernel } from '../../kernels/debian.js';
-import { haveQemu } from '../qemu/guests.js';
+import { haveQemu } from '../guests.js';
 import { Card } from './card.js';
 import { HostGuest, type Ran } from './host-guest.js';
 import { haveHostPrograms } from './host-initramfs.js';

@@ -8,7 +8,7 @@ import type { MemoryWindow } from '../../../src/machines/device-window/memory-wi
 import { writeWindow } from '../../../src/machines/device-window/write-window.js';
 import { loadCorpus } from '../../boot/images.js';
 import { corpusFile } from '../../kernels/corpus.js';
-import { haveQemu } from '../qemu/guests.js';
+import { haveQemu } from '../guests.js';
 import { Card } from './card.js';
 import { expected, GUARD } from './windows.js';
 
