@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import { decompress } from '../../src/compression/decompress.js';
+import { instantiate } from '../../src/compression/wasm/arena.js';
 import {
   COMPRESSED,
   compressNatively,
@@ -138,4 +139,12 @@ describe('none', () => {
     });
     await expect(decompress(elf.subarray(1), 'none', { limit: 9 })).rejects.toMatchObject({ code: 'payload-corrupt' });
   });
+});
+
+it('an engine without vector instructions is told from a damaged payload', async () => {
+  const compile = vi
+    .spyOn(WebAssembly, 'compile')
+    .mockRejectedValueOnce(new WebAssembly.CompileError('Wasm SIMD unsupported'));
+  await expect(instantiate('AGFzbQEAAAA=')).rejects.toMatchObject({ code: 'tool-missing', blame: 'outside' });
+  compile.mockRestore();
 });

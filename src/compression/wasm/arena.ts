@@ -59,11 +59,20 @@ const ADDRESS_LIMIT = 0xfff0_0000;
 /** Compiled modules by their base64: what was optimised for one payload serves the next. */
 const compiled = new Map<string, Promise<WebAssembly.Module>>();
 
-/** A new instance of a module that is kept as base64. */
+function compile(base64: string): Promise<WebAssembly.Module> {
+  return WebAssembly.compile(bytesOfBase64(base64)).catch((cause: unknown) => {
+    throw new BootImageError('tool-missing', 'this JavaScript engine compiles no vector instructions of WebAssembly', {
+      hint: 'on an x86 processor it does so from SSE4.1 on',
+      cause,
+    });
+  });
+}
+
+/** A new instance of a module that is kept as base64. @throws BootImageError `tool-missing` */
 export async function instantiate<E>(base64: string): Promise<E> {
   let module = compiled.get(base64);
   if (module === undefined) {
-    module = WebAssembly.compile(bytesOfBase64(base64));
+    module = compile(base64);
     compiled.set(base64, module);
   }
   return (await WebAssembly.instantiate(await module)).exports as E;
