@@ -1,6 +1,6 @@
 // Set-up that every command of the README does by itself: dependencies and the build, each only when it is stale.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -45,6 +45,8 @@ export function ensureSetup() {
   }
   const sources = ['src', 'guest/built', 'package.json', 'tsdown.config.ts'].map((path) => newest(join(root, path)));
   if (modified(stamp) < Math.max(...sources)) {
+    // The names of its parts change with their contents: what an older build left would stay.
+    rmSync(dirname(stamp), { recursive: true, force: true });
     run('building', process.execPath, [join(root, 'node_modules/tsdown/dist/run.mjs')]);
     mkdirSync(dirname(stamp), { recursive: true });
     writeFileSync(stamp, '');
