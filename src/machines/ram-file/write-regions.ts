@@ -13,12 +13,17 @@ function writeAll(fd: number, bytes: Uint8Array, position: number): void {
   }
 }
 
+function isZero(bytes: Uint8Array, start: number, end: number): boolean {
+  // Most pages show it in their first or last byte.
+  if (bytes[start] !== 0 || bytes[end - 1] !== 0) return false;
+  return Buffer.compare(bytes.subarray(start, end), ZERO.subarray(0, end - start)) === 0;
+}
+
 /** First byte at or behind `from` (a page boundary) whose page is not all zero, or all zero if `zero`. */
 function findPage(bytes: Uint8Array, from: number, zero: boolean): number {
   let at = from;
   for (; at < bytes.length; at += PAGE) {
-    const page = bytes.subarray(at, Math.min(at + PAGE, bytes.length));
-    if ((Buffer.compare(page, ZERO.subarray(0, page.length)) === 0) === zero) return at;
+    if (isZero(bytes, at, Math.min(at + PAGE, bytes.length)) === zero) return at;
   }
   return bytes.length;
 }
