@@ -24,15 +24,12 @@ function requireVmlinux(vmlinux: Vmlinux | null): Vmlinux {
   return vmlinux;
 }
 
-function unavailable(request: PlanRequest, protocols: string): never {
-  throw new BootImageError(
-    'protocol-unavailable',
-    `${String(request.protocol)} does not enter the ${request.stage} stage`,
-    {
-      field: 'protocol',
-      hint: `choose ${protocols}`,
-    },
-  );
+/** Whatever the image: a protocol hands over at certain stages only. */
+function mismatch({ protocol, stage }: PlanRequest, protocols: string): never {
+  throw new BootImageError('bad-argument', `${String(protocol)} does not enter the ${stage} stage`, {
+    field: 'protocol',
+    hint: `choose ${protocols}`,
+  });
 }
 
 /** A Xen domain owns as much memory as the machine of the request has; the map's holes are not in it. */
@@ -59,7 +56,7 @@ function planKernel(image: BootImage, vmlinux: Vmlinux, request: PlanRequest): B
     case 'xen-pv':
       return planXenDomain(vmlinux, request);
     default:
-      return unavailable(request, 'linux32, linux64, pvh or xen-pv');
+      return mismatch(request, 'linux32, linux64, pvh or xen-pv');
   }
 }
 
@@ -79,14 +76,14 @@ export function planBoot(image: BootImage, vmlinux: Vmlinux | null, request: Pla
       return planKernel(image, requireVmlinux(vmlinux), request);
     case 'decompressor': {
       const entry = protocol ?? (kernelBits(image, vmlinux) === 64 ? 'linux64' : 'linux32');
-      if (entry !== 'linux32' && entry !== 'linux64') return unavailable(request, 'linux32 or linux64');
+      if (entry !== 'linux32' && entry !== 'linux64') return mismatch(request, 'linux32 or linux64');
       return planDecompressor(image, vmlinux, request, entry);
     }
     case 'setup':
-      if (protocol !== undefined && protocol !== 'linux16') return unavailable(request, 'linux16');
+      if (protocol !== undefined && protocol !== 'linux16') return mismatch(request, 'linux16');
       return planSetup(image, vmlinux, request);
     case 'hook':
-      if (protocol !== undefined && protocol !== 'linux16') return unavailable(request, 'linux16');
+      if (protocol !== undefined && protocol !== 'linux16') return mismatch(request, 'linux16');
       return planHook(image, vmlinux, request);
   }
 }

@@ -99,6 +99,18 @@ const REFUSALS: readonly Refusal[] = [
     says: ['memory map', 'overlaps'],
   },
   {
+    name: 'a protocol that enters no decompressor',
+    request: { stage: 'decompressor', protocol: 'pvh' },
+    code: 'bad-argument',
+    says: ['pvh does not enter the decompressor stage'],
+  },
+  {
+    name: 'a protocol that enters no kernel',
+    request: { protocol: 'linux16' },
+    code: 'bad-argument',
+    says: ['linux16 does not enter the kernel stage'],
+  },
+  {
     name: 'linux32 for a 64-bit kernel',
     request: { protocol: 'linux32' },
     code: 'protocol-unavailable',
