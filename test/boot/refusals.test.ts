@@ -99,18 +99,6 @@ const REFUSALS: readonly Refusal[] = [
     says: ['memory map', 'overlaps'],
   },
   {
-    name: 'a protocol that enters no decompressor',
-    request: { stage: 'decompressor', protocol: 'pvh' },
-    code: 'bad-argument',
-    says: ['pvh does not enter the decompressor stage'],
-  },
-  {
-    name: 'a protocol that enters no kernel',
-    request: { protocol: 'linux16' },
-    code: 'bad-argument',
-    says: ['linux16 does not enter the kernel stage'],
-  },
-  {
     name: 'linux32 for a 64-bit kernel',
     request: { protocol: 'linux32' },
     code: 'protocol-unavailable',
@@ -123,11 +111,11 @@ const REFUSALS: readonly Refusal[] = [
     code: 'protocol-unavailable',
     says: ['long mode'],
   },
-  { name: 'linux16 at the kernel stage', request: { protocol: 'linux16' }, code: 'protocol-unavailable', says: [] },
+  { name: 'linux16 at the kernel stage', request: { protocol: 'linux16' }, code: 'bad-argument', says: [] },
   {
     name: 'pvh at the setup stage',
     request: { stage: 'setup', protocol: 'pvh' },
-    code: 'protocol-unavailable',
+    code: 'bad-argument',
     says: ['setup stage'],
   },
   {
