@@ -52,9 +52,10 @@ export { checkPlan } from './boot/plan-check.js';
 export { resumeAtKernel } from './boot/hook.js';
 export { planToJson, type PlanDocument } from './boot/plan-json.js';
 export { planXenPv, type XenPvRequest } from './boot/xen-pv.js';
+export { SERIAL_COMMAND_LINE } from './boot/command-line.js';
 
 export { verify, verifyFor, type Report, type Verdict, type Violation } from './verify/judge.js';
-export { refuseUnfit } from './verify/obey.js';
+export { planStart, refuseUnfit } from './verify/obey.js';
 export { createSubject, subjectOf, Subject } from './verify/subject.js';
 export { LOADER_IDS, type Loader, type LoaderId } from './verify/loader.js';
 export { LOADERS } from './verify/loaders/index.js';
@@ -66,7 +67,16 @@ export { parseNote, parseNoteName, type NoteChange } from './pack/edit-notes.js'
 export { probeElf, probeImage } from './probe/image.js';
 export { readProbeReport, type ProbeReport } from './probe/report.js';
 
+export { inspect, type Inspection, type InspectRequest } from './explain/inspect.js';
+export type { InspectDocument, Recovered, RecoveredKernel } from './explain/inspect-document.js';
+export { setupFacts, type Fact } from './explain/setup-facts.js';
+export { fileParts, memoryParts, type FilePart, type MemoryPart } from './explain/layout.js';
+export { planFacts, planStripes, type Stripe, type StripeKind } from './explain/plan-picture.js';
+export { extract, type Extract, type ExtractRequest } from './explain/extract.js';
+export { count, sizeText } from './explain/text.js';
+
 export { writeCpio } from './cpio/newc.js';
 export { demoInitramfs } from './cpio/initramfs.js';
 
 export type { Guest, GuestEnd, GuestExit, Machine, StartOptions, StartTiming } from './machines/machine.js';
+export { createV86Machine, type V86Bios, type V86Parts, type V86Resources } from './machines/v86/v86-machine.js';

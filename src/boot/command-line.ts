@@ -6,6 +6,12 @@ import { BootImageError } from '../bytes/error.js';
 export const OLD_COMMAND_LINE_SIZE = 255;
 
 /**
+ * For a guest whose console is watched: on the serial port from the first line on (`earlyprintk`: without it everything
+ * waits until the driver is up), and an end instead of a frozen screen when the kernel panics.
+ */
+export const SERIAL_COMMAND_LINE = 'console=ttyS0 earlyprintk=serial,ttyS0 panic=-1';
+
+/**
  * The command line with its terminating NUL.
  * @param limit longest allowed, without the NUL.
  * @throws BootImageError `does-not-fit` for a longer one, `bad-argument` for a NUL or a character beyond Latin-1.

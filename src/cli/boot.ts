@@ -1,6 +1,7 @@
 /** The `boot` command: starts a guest and connects its serial console to the terminal. */
 import { constants } from 'node:os';
 import { describeError, BootImageError } from '../bytes/error.js';
+import { SERIAL_COMMAND_LINE } from '../boot/command-line.js';
 import { resumeAtKernel } from '../boot/hook.js';
 import type { BootPlan } from '../boot/plan.js';
 import { BOOT_PARAMS } from '../boot/zero-page.js';
@@ -26,12 +27,6 @@ export interface BootOptions extends CommonOptions, PlanOptions {
   readonly timing?: boolean;
 }
 
-/**
- * The console on the serial port from the first line on (`earlyprintk`: without it everything waits until the driver
- * is up), and an end instead of a frozen screen when the kernel panics.
- */
-const DEFAULT_COMMAND_LINE = 'console=ttyS0 earlyprintk=serial,ttyS0 panic=-1';
-
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
 /** How much of the console is repeated when the guest made no end. */
 const LINES_SHOWN = 10;
@@ -51,7 +46,7 @@ async function withKernelParameters(options: BootOptions): Promise<BootOptions> 
   if (options.qemuMachine === undefined || options.machine === 'v86') return options;
   const { kernelParameters } = await import('../machines/qemu/qemu-machine.js');
   const parameters = await kernelParameters(qemuOptions(options));
-  return { ...options, append: [...parameters, options.append ?? DEFAULT_COMMAND_LINE].join(' ') };
+  return { ...options, append: [...parameters, options.append ?? SERIAL_COMMAND_LINE].join(' ') };
 }
 
 async function loadMachine(plan: BootPlan, options: BootOptions): Promise<Machine> {
@@ -134,7 +129,7 @@ async function answerHook(
 }
 
 async function runGuest(path: string, options: BootOptions, io: CliIo, stopper: Stopper, run: Run): Promise<GuestExit> {
-  const prepared = await preparePlan(path, await withKernelParameters(options), DEFAULT_COMMAND_LINE, stopper.signal);
+  const prepared = await preparePlan(path, await withKernelParameters(options), SERIAL_COMMAND_LINE, stopper.signal);
   run.hostMs = { ...prepared.times, place: 0 };
   const machine = await loadMachine(prepared.plan, options);
   const consoleOut = io.asJson ? process.stderr : process.stdout;

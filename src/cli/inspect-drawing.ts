@@ -51,24 +51,6 @@ export function bar(parts: readonly Part[], width: number, io: CliIo): string[] 
   return [rule('┌', '┬', '┐'), `│${line}│`, rule('└', '┴', '┘')];
 }
 
-/** Bytes for people: "14.1 MiB". */
-export function sizeText(bytes: number): string {
-  if (bytes < 1024) return `${bytes} B`;
-  const units = ['KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
-  let value = bytes / 1024;
-  let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${value >= 100 ? value.toFixed(0) : value.toFixed(1)} ${units[unit] ?? ''}`;
-}
-
-/** 1872896 as "1,872,896". */
-export function count(value: number): string {
-  return String(value).replace(/\B(?=(\d{3})+$)/g, ',');
-}
-
 /** Rows of cells, padded to columns; numbers and sizes are right-aligned by the caller's choice. */
 export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string[] {
   const widths: number[] = [];

@@ -7,14 +7,15 @@ import {
   SUBSYSTEM_EFI_APPLICATION,
   type PeImage,
 } from '../bzimage/pe.js';
-import { kernelEnd } from '../bzimage/stages.js';
 import { PT_LOAD } from '../elf/definitions.js';
 import type { ElfFile } from '../elf/elf-file.js';
+import { flagsText, type RecoveredKernel } from '../explain/inspect-document.js';
+import type { Inspection } from '../explain/inspect.js';
+import { fileParts, memoryParts, type FilePart, type MemoryPart } from '../explain/layout.js';
+import { setupFacts } from '../explain/setup-facts.js';
+import { count, printable, sizeText } from '../explain/text.js';
 import type { KernelNote } from '../kernel/notes.js';
-import type { Vmlinux } from '../kernel/vmlinux.js';
-import { flagsText, type Inspection, type Recovered, type RecoveredKernel } from './inspect-document.js';
-import { bar, count, sizeText, table, wrap, type Part } from './inspect-drawing.js';
-import { setupFacts } from './inspect-facts.js';
+import { bar, table, wrap, type Part } from './inspect-drawing.js';
 import type { CliIo } from './io.js';
 
 const MARGIN = '  ';
@@ -22,131 +23,21 @@ const WIDEST = 110;
 /** Longer descriptors are cut on the page; JSON has them whole. */
 const LONGEST_VALUE = 60;
 
-interface PlacedPart extends Part {
-  readonly offset: number;
-  readonly meaning: string;
-}
+type Look = Pick<Part, 'fill' | 'style'>;
 
-/** The file cut into what lies there, in order. */
-function fileParts(image: BootImage, recovered: Recovered | null): PlacedPart[] {
-  const { stages, setup, payload, pe, file } = image;
-  const parts: PlacedPart[] = [];
-  const add = (part: PlacedPart): void => {
-    if (part.length > 0) parts.push(part);
-  };
-  if (stages.setup !== null) {
-    add({ ...stages.setup, label: 'setup', fill: '░', style: 'cyan', meaning: 'boot sector and real-mode code' });
-  }
-  const { protected_mode: body } = stages;
-  if (body === null || setup === null) return parts;
-  const end = kernelEnd(file, setup, body);
-  if (payload === null) {
-    add({
-      offset: body.offset,
-      length: end - body.offset,
-      label: 'code',
-      fill: '▒',
-      style: 'blue',
-      meaning: 'protected-mode code',
-    });
-  } else {
-    const length = recovered?.length ?? payload.length;
-    const after = payload.offset + length;
-    const stub = { label: 'stub', fill: '▒', style: 'blue' } as const;
-    add({
-      ...stub,
-      offset: body.offset,
-      length: payload.offset - body.offset,
-      meaning: 'entry points, before the payload',
-    });
-    add({
-      offset: payload.offset,
-      length,
-      label: payload.compression ?? 'payload',
-      fill: '█',
-      style: 'green',
-      meaning: payloadMeaning(image, recovered, length),
-    });
-    add({ ...stub, offset: after, length: end - after, meaning: 'decompressor: code and data, behind the payload' });
-  }
-  const tail = file.length - end;
-  const signed = pe !== null && pe.certificates.length > 0;
-  add({
-    offset: end,
-    length: tail,
-    label: signed ? 'signature' : 'tail',
-    fill: '▓',
-    style: 'magenta',
-    meaning: signed ? 'signature, for EFI Secure Boot' : 'behind the kernel, not part of it',
-  });
-  return parts;
-}
+const FILE_LOOKS: Readonly<Record<FilePart['kind'], Look>> = {
+  setup: { fill: '░', style: 'cyan' },
+  code: { fill: '▒', style: 'blue' },
+  kernel: { fill: '█', style: 'green' },
+  extra: { fill: '▓', style: 'magenta' },
+};
 
-function payloadMeaning({ payload }: BootImage, recovered: Recovered | null, length: number): string {
-  const what =
-    payload?.compression === 'none'
-      ? 'the kernel, not compressed'
-      : `the kernel, ${payload?.compression ?? 'unknown format'}`;
-  const found = payload?.foundBy === 'scan' ? ', found by scanning' : '';
-  const size = recovered?.uncompressedLength ?? payload?.sizeWord ?? null;
-  if (size === null || payload?.compression === 'none') return `${what}${found}`;
-  return `${what}${found}: ${sizeText(size)} inside, ${((length / size) * 100).toFixed(0)} %`;
-}
-
-function ukiParts(image: BootImage): PlacedPart[] {
-  const { pe } = image;
-  if (pe === null) return [];
-  const meanings: Readonly<Record<string, string>> = {
-    '.linux': 'the kernel, a boot image by itself',
-    '.initrd': 'initial RAM disk',
-    '.cmdline': 'kernel command line',
-    '.osrel': 'os-release of the system',
-    '.uname': 'release of the kernel',
-    '.splash': 'picture',
-    '.sbat': 'revocation data for Secure Boot',
-  };
-  return pe.sections
-    .filter(({ inFile, length }) => inFile && length > 0)
-    .map((section) => ({
-      offset: section.offset,
-      length: section.length,
-      label: section.name,
-      fill: section.name === '.linux' ? '█' : section.name === '.initrd' ? '▓' : '▒',
-      style:
-        section.name === '.linux'
-          ? ('green' as const)
-          : section.name === '.initrd'
-            ? ('magenta' as const)
-            : ('blue' as const),
-      meaning: meanings[section.name] ?? '',
-    }))
-    .sort((a, b) => a.offset - b.offset);
-}
-
-/** Physical memory from the lowest segment on: file bytes full, bss light, gaps empty. */
-function memoryParts(vmlinux: Vmlinux): Part[] {
-  const sorted = [...vmlinux.segments].sort((a, b) => (a.paddr < b.paddr ? -1 : 1));
-  const parts: Part[] = [];
-  let end = sorted[0]?.paddr ?? 0n;
-  for (const { paddr, filesz, memsz, flags, vaddr } of sorted) {
-    if (paddr > end) parts.push({ label: '', length: Number(paddr - end), fill: ' ', style: 'dim' });
-    const executable = (flags & 1) !== 0;
-    const label =
-      vaddr === 0n
-        ? 'percpu'
-        : executable
-          ? (flags & 2) !== 0
-            ? 'init'
-            : 'text'
-          : (flags & 2) !== 0
-            ? 'data'
-            : 'rodata';
-    parts.push({ label, length: filesz, fill: executable ? '█' : '▓', style: executable ? 'green' : 'yellow' });
-    parts.push({ label: 'bss', length: memsz - filesz, fill: '░', style: 'dim' });
-    end = paddr + BigInt(memsz);
-  }
-  return parts;
-}
+const MEMORY_LOOKS: Readonly<Record<MemoryPart['kind'], Look>> = {
+  code: { fill: '█', style: 'green' },
+  data: { fill: '▓', style: 'yellow' },
+  bss: { fill: '░', style: 'dim' },
+  gap: { fill: ' ', style: 'dim' },
+};
 
 function noteValue({ value, desc }: KernelNote): string {
   const text =
@@ -159,11 +50,6 @@ function noteValue({ value, desc }: KernelNote): string {
           : value.map((word) => hex(word)).join(' ');
   // A note is the image's own text: nothing of it may reach the terminal as a control sequence.
   return printable(text.length > LONGEST_VALUE ? `${text.slice(0, LONGEST_VALUE - 1)}…` : text);
-}
-
-/** Text from an image without control characters, which a terminal would obey. */
-function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}]/gu, '�');
 }
 
 function segmentRows(elf: ElfFile): string[] {
@@ -221,15 +107,18 @@ class Page {
   }
 }
 
-function layout(page: Page, parts: readonly PlacedPart[], io: CliIo): void {
+function layout(page: Page, parts: readonly FilePart[], io: CliIo): void {
   if (parts.length === 0) return;
   page.heading('Layout of the file');
-  page.bar(parts);
+  page.bar(parts.map((part) => ({ ...part, ...FILE_LOOKS[part.kind] })));
   const rows = table(
     parts.map(({ offset, length, label, meaning }) => [hex(offset), count(length), label, meaning]),
     [0, 1],
   );
-  rows.forEach((row, i) => page.line(`${io.paint(parts[i]?.style ?? 'dim', parts[i]?.fill ?? ' ')} ${printable(row)}`));
+  rows.forEach((row, i) => {
+    const { fill, style } = FILE_LOOKS[parts[i]?.kind ?? 'extra'];
+    page.line(`${io.paint(style, fill)} ${printable(row)}`);
+  });
 }
 
 function setupPart(page: Page, image: BootImage, io: CliIo): void {
@@ -300,7 +189,7 @@ function kernelPart(page: Page, { vmlinux, symbols, config }: RecoveredKernel, i
   page.line();
   const low = vmlinux.segments.reduce((least, { paddr }) => (paddr < least ? paddr : least), 1n << 64n);
   if (vmlinux.segments.length > 0) page.line(io.paint('dim', `physical memory from ${hex(low)} on; ░ bss`));
-  page.bar(memoryParts(vmlinux));
+  page.bar(memoryParts(vmlinux).map((part) => ({ ...part, ...MEMORY_LOOKS[part.kind] })));
   const [head = '', ...rows] = segmentRows(elf);
   page.line(io.paint('dim', head));
   page.lines(rows);
@@ -344,7 +233,7 @@ function draw(page: Page, title: string, inspection: Inspection, io: CliIo): voi
   if (image.setup?.versionString != null) page.line(io.paint('bold', printable(image.setup.versionString)));
   const { size, sha256, crc32_ok } = document.file;
   page.line(io.paint('dim', `${count(size)} bytes, ${crcText(crc32_ok)}, sha256 ${sha256}`));
-  layout(page, image.kind === 'uki' ? ukiParts(image) : fileParts(image, recovered), io);
+  layout(page, fileParts(image, recovered), io);
   setupPart(page, image, io);
   if (image.stageElf !== null) {
     page.heading('Stage ELF', `the protected-mode part is an ELF file, at ${hex(image.stageElf.offset)}`);

@@ -7,7 +7,7 @@ import type { EdgeRule } from '../machines/device-window/spans.js';
 import type { FilePlace, FileWindowPlace } from '../machines/device-window/file-window.js';
 import type { AccessWidth } from '../machines/device-window/memory-window.js';
 import type { WriteOptions, WriteReport } from '../machines/device-window/write-window.js';
-import { sizeText } from './inspect-drawing.js';
+import { sizeText } from '../explain/text.js';
 import type { CliIo, CommonOptions } from './io.js';
 import type { PlanOptions } from './options.js';
 import { drawPlan } from './plan-drawing.js';

@@ -1,13 +1,12 @@
 /** From a file name and options to a plan: what `plan`, `boot` and `load` have in common. */
 import { parseMemoryMap } from '../boot/e820.js';
 import { parseMemorySize, pcMemoryMap } from '../boot/memory-map.js';
-import type { BootPlan, Protocol, Stage } from '../boot/plan.js';
-import { planBoot } from '../boot/plan-boot.js';
+import type { BootPlan } from '../boot/plan.js';
 import type { PlanRequest } from '../boot/request.js';
 import type { BootImage } from '../bzimage/boot-image.js';
 import type { Vmlinux } from '../kernel/vmlinux.js';
 import { readImage } from '../node/files.js';
-import { refuseUnfit } from '../verify/obey.js';
+import { planStart } from '../verify/obey.js';
 import { createSubject, subjectOf } from '../verify/subject.js';
 import type { PlanOptions } from './options.js';
 import { openBootImage, type ProbeChoice } from './probe.js';
@@ -49,11 +48,6 @@ function readText(path: string): string {
   return new TextDecoder().decode(readImage(path));
 }
 
-function defaultProtocol(stage: Stage, bits: 32 | 64 | null): Protocol {
-  if (stage === 'setup' || stage === 'hook') return 'linux16';
-  return bits === 64 ? 'linux64' : 'linux32';
-}
-
 /**
  * @param commandLine the kernel command line without `--append`.
  * @throws BootImageError whatever reading, decompressing and planning refuse.
@@ -71,9 +65,7 @@ export async function preparePlan(
   const recover = { limit: options.limit, ...(signal === undefined ? {} : { signal }) };
   const subject = request.stage === 'kernel' ? await createSubject(image, recover) : subjectOf(image, null);
   const recovered = performance.now();
-  refuseUnfit(subject, request.stage, request.protocol ?? defaultProtocol(request.stage, subject.bits));
-  const { vmlinux } = subject;
-  const plan = planBoot(image, vmlinux, request);
+  const plan = planStart(subject, request);
   const times = { read: read - started, decompress: recovered - read, relocate: performance.now() - recovered };
-  return { image, vmlinux, request, plan, times };
+  return { image, vmlinux: subject.vmlinux, request, plan, times };
 }

@@ -4,7 +4,7 @@
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { inspectDocument } from '../../src/cli/inspect-document.js';
+import { inspectDocument } from '../../src/explain/inspect-document.js';
 import { toJson } from '../../src/cli/io.js';
 import { BootImageError } from '../../src/bytes/error.js';
 import { readBootImage } from '../../src/bzimage/read-boot-image.js';
@@ -73,7 +73,7 @@ describe.skipIf(names.length === 0)('damaged images', () => {
     fc.assert(
       fc.property(patches, (all) => {
         withPatches(bytes, all, (damaged) => {
-          const document: unknown = JSON.parse(toJson(inspectDocument(readBootImage(damaged), null, null, null)));
+          const document: unknown = JSON.parse(toJson(inspectDocument(readBootImage(damaged), null, null, null, null)));
           expect(document).toMatchObject({ kind: expect.any(String) as string, file: { size: bytes.length } });
         });
       }),

@@ -2,7 +2,7 @@
 import { hex } from '../bytes/numbers.js';
 import type { BootImage } from '../bzimage/boot-image.js';
 import { LOADFLAGS, setBitNames, setupField, XLOADFLAGS, type SetupHeader } from '../bzimage/setup-header.js';
-import { count, sizeText } from './inspect-drawing.js';
+import { count, sizeText } from './text.js';
 
 /** Field name, value, explanation. */
 export type Fact = readonly [name: string, value: string, meaning: string];

@@ -1,5 +1,4 @@
 /** The JSON document of `inspect`: names and shapes are the command line's contract. */
-import { createHash } from 'node:crypto';
 import { latin1 } from '../bytes/byte-view.js';
 import { BootImageError } from '../bytes/error.js';
 import { hex, hexBytes, safeNumber } from '../bytes/numbers.js';
@@ -120,10 +119,6 @@ function kernelInfoDocument(info: KernelInfo): Record<string, unknown> {
   };
 }
 
-export function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
-}
-
 export interface RelocationsDocument {
   readonly abs64: number;
   readonly abs32: number;
@@ -176,7 +171,7 @@ export interface RecoveredKernel {
 /** What came out of the payload, when it was decompressed. */
 export interface Recovered {
   readonly uncompressedLength: number;
-  readonly sha256: string;
+  readonly sha256: string | null;
   /** The payload's true length, which for one found by scanning shows only now. */
   readonly length: number | null;
   /** Null if what came out is no ELF file. */
@@ -186,7 +181,7 @@ export interface Recovered {
 export interface InspectDocument {
   readonly kind: string;
   readonly description: string;
-  readonly file: { readonly size: number; readonly sha256: string; readonly crc32_ok: boolean | null };
+  readonly file: { readonly size: number; readonly sha256: string | null; readonly crc32_ok: boolean | null };
   readonly setup: Readonly<Record<string, unknown>> | null;
   readonly stages: Record<'setup' | 'protected_mode' | 'payload', FileRange | null>;
   readonly stage_elf: Readonly<Record<string, unknown>> | null;
@@ -198,15 +193,6 @@ export interface InspectDocument {
   /** The document of the kernel inside a unified kernel image. */
   readonly inner: InspectDocument | null;
   readonly problems: readonly Problem[];
-}
-
-export interface Inspection {
-  readonly image: BootImage;
-  readonly document: InspectDocument;
-  /** Null if the payload was not decompressed, or could not be. */
-  readonly recovered: Recovered | null;
-  /** The kernel inside a unified kernel image. */
-  readonly inner: Inspection | null;
 }
 
 /** An error of a strict reader as one more problem of the file. */
@@ -227,9 +213,13 @@ const CRC_PROBLEM: Omit<Problem, 'offset'> = {
   message: 'the CRC-32 in the last four bytes does not hold: the file was changed after it was built',
 };
 
-/** @param recovered null if the payload was not decompressed, or could not be: `failure` then says why. */
+/**
+ * @param sha256 the file's.
+ * @param recovered null if the payload was not decompressed, or could not be: `failure` then says why.
+ */
 export function inspectDocument(
   image: BootImage,
+  sha256: string | null,
   inner: InspectDocument | null,
   recovered: Recovered | null,
   failure: Problem | null,
@@ -240,7 +230,7 @@ export function inspectDocument(
   return {
     kind: image.kind,
     description: image.description,
-    file: { size: image.file.length, sha256: sha256(image.file.bytes), crc32_ok: crc },
+    file: { size: image.file.length, sha256, crc32_ok: crc },
     setup: setup === null ? null : setupDocument(setup),
     stages: { ...image.stages, payload: payload === null ? null : { offset: payload.offset, length } },
     stage_elf: image.stageElf === null ? null : stageElfDocument(image.stageElf),
