@@ -70,6 +70,8 @@ export { readProbeReport, type ProbeReport } from './probe/report.js';
 export { inspect, type Inspection, type InspectRequest } from './explain/inspect.js';
 export type { InspectDocument, Recovered, RecoveredKernel } from './explain/inspect-document.js';
 export { setupFacts, type Fact } from './explain/setup-facts.js';
+export { efiFacts } from './explain/efi-facts.js';
+export { kernelFacts, noteText, ukiFacts } from './explain/kernel-facts.js';
 export { fileParts, memoryParts, type FilePart, type MemoryPart } from './explain/layout.js';
 export { planFacts, planStripes, type Stripe, type StripeKind } from './explain/plan-picture.js';
 export { extract, type Extract, type ExtractRequest } from './explain/extract.js';

@@ -1,20 +1,16 @@
 /** The page that `inspect` prints for people. */
-import { hex, hexBytes } from '../bytes/numbers.js';
+import { hex } from '../bytes/numbers.js';
 import type { BootImage, Problem } from '../bzimage/boot-image.js';
-import {
-  DLL_CHARACTERISTICS_NX_COMPAT,
-  MACHINE_NAMES,
-  SUBSYSTEM_EFI_APPLICATION,
-  type PeImage,
-} from '../bzimage/pe.js';
+import type { PeImage } from '../bzimage/pe.js';
 import { PT_LOAD } from '../elf/definitions.js';
 import type { ElfFile } from '../elf/elf-file.js';
 import { flagsText, type RecoveredKernel } from '../explain/inspect-document.js';
 import type { Inspection } from '../explain/inspect.js';
 import { fileParts, memoryParts, type FilePart, type MemoryPart } from '../explain/layout.js';
+import { efiFacts } from '../explain/efi-facts.js';
+import { kernelFacts, noteText, ukiFacts } from '../explain/kernel-facts.js';
 import { setupFacts } from '../explain/setup-facts.js';
 import { count, printable, sizeText } from '../explain/text.js';
-import type { KernelNote } from '../kernel/notes.js';
 import { bar, table, wrap, type Part } from './inspect-drawing.js';
 import type { CliIo } from './io.js';
 
@@ -38,19 +34,6 @@ const MEMORY_LOOKS: Readonly<Record<MemoryPart['kind'], Look>> = {
   bss: { fill: '░', style: 'dim' },
   gap: { fill: ' ', style: 'dim' },
 };
-
-function noteValue({ value, desc }: KernelNote): string {
-  const text =
-    typeof value === 'string'
-      ? value
-      : typeof value === 'bigint'
-        ? hex(value)
-        : value === null
-          ? hexBytes(desc)
-          : value.map((word) => hex(word)).join(' ');
-  // A note is the image's own text: nothing of it may reach the terminal as a control sequence.
-  return printable(text.length > LONGEST_VALUE ? `${text.slice(0, LONGEST_VALUE - 1)}…` : text);
-}
 
 function segmentRows(elf: ElfFile): string[] {
   return table(
@@ -136,56 +119,19 @@ function setupPart(page: Page, image: BootImage, io: CliIo): void {
 
 function efiPart(page: Page, pe: PeImage, io: CliIo): void {
   page.heading('EFI', `PE header at ${hex(pe.offset)}`);
-  const { optional, coff } = pe;
-  const facts: [string, string][] = [['machine', MACHINE_NAMES[coff.Machine] ?? hex(coff.Machine)]];
-  if (optional !== null) {
-    facts.push(['entry', `${hex(optional.AddressOfEntryPoint)} (relative to the image)`]);
-    facts.push([
-      'image',
-      `${sizeText(optional.SizeOfImage)} in memory, sections aligned to ${sizeText(optional.SectionAlignment)}, in the file to ${sizeText(optional.FileAlignment)}`,
-    ]);
-    const marks = [
-      optional.Subsystem === SUBSYSTEM_EFI_APPLICATION ? 'EFI application' : `subsystem ${optional.Subsystem}`,
-      (optional.DllCharacteristics & DLL_CHARACTERISTICS_NX_COMPAT) !== 0
-        ? 'NX compatible'
-        : 'not marked NX compatible',
-      `stub version ${optional.MajorImageVersion}.${optional.MinorImageVersion}`,
-    ];
-    facts.push(['marks', marks.join(', ')]);
-  }
-  facts.push(['sections', pe.sections.map(({ name }) => printable(name)).join(' ')]);
-  facts.push([
-    'signature',
-    pe.certificateTable === null
-      ? 'none: Secure Boot refuses it'
-      : `${pe.certificates.length} certificate${pe.certificates.length === 1 ? '' : 's'}, ${count(pe.certificateTable.length)} bytes at ${hex(pe.certificateTable.offset)}`,
-  ]);
-  if (pe.sbat !== null) facts.push(['.sbat', printable(pe.sbat.trim().split('\n')[1] ?? '')]);
-  page.lines(table(facts));
+  page.lines(table(efiFacts(pe)));
   if (pe.linuxMagic) page.line(io.paint('dim', 'LINUX_PE_MAGIC at 0x38'));
 }
 
-function kernelPart(page: Page, { vmlinux, symbols, config }: RecoveredKernel, io: CliIo): void {
-  const { elf, relocations } = vmlinux;
+function kernelPart(page: Page, kernel: RecoveredKernel, io: CliIo): void {
+  const { vmlinux } = kernel;
+  const { elf } = vmlinux;
   page.heading(
     'Kernel',
     `ELF, ${vmlinux.bits}-bit, ${sizeText(vmlinux.elfBytes.length)}, entry ${hex(elf.header.e_entry)}`,
   );
   if (vmlinux.banner !== null) page.text(vmlinux.banner);
-  const relocationText =
-    relocations === null
-      ? 'none: it stays where it was linked for'
-      : [
-          [relocations.abs64.length, '64-bit'],
-          [relocations.abs32.length, '32-bit'],
-          [relocations.inverse32.length, 'inverse 32-bit'],
-        ]
-          .filter(([number]) => number !== 0)
-          .map(([number, name]) => `${count(Number(number))} ${String(name)}`)
-          .join(', ');
-  page.line(`relocations  ${relocationText}`);
-  page.line(`symbols      ${symbols === null ? 'none (no kallsyms)' : `${count(symbols)} in kallsyms`}`);
-  page.line(`.config      ${config ? 'inside (IKCONFIG)' : 'not inside'}`);
+  page.lines(table(kernelFacts(kernel)));
   page.line();
   const low = vmlinux.segments.reduce((least, { paddr }) => (paddr < least ? paddr : least), 1n << 64n);
   if (vmlinux.segments.length > 0) page.line(io.paint('dim', `physical memory from ${hex(low)} on; ░ bss`));
@@ -196,7 +142,11 @@ function kernelPart(page: Page, { vmlinux, symbols, config }: RecoveredKernel, i
   if (vmlinux.notes.length === 0) return;
   page.heading('Notes');
   const noteRows = table(
-    vmlinux.notes.map((note) => [printable(note.owner), note.name ?? `type ${hex(note.type)}`, noteValue(note)]),
+    vmlinux.notes.map((note) => [
+      printable(note.owner),
+      note.name ?? `type ${hex(note.type)}`,
+      noteText(note, LONGEST_VALUE),
+    ]),
   );
   page.lines(noteRows);
 }
@@ -242,14 +192,7 @@ function draw(page: Page, title: string, inspection: Inspection, io: CliIo): voi
   if (image.pe !== null) efiPart(page, image.pe, io);
   if (image.uki !== null) {
     page.heading('Unified kernel image');
-    page.lines(
-      table([
-        ['.cmdline', image.uki.cmdline === null ? 'none' : printable(image.uki.cmdline)],
-        ['.uname', image.uki.uname === null ? 'none' : printable(image.uki.uname)],
-        ['.osrel', printable(/^PRETTY_NAME="?([^"\n]*)/m.exec(image.uki.osrel ?? '')?.[1] ?? 'none')],
-        ['.initrd', image.uki.initrd === null ? 'none' : sizeText(image.uki.initrd.length)],
-      ]),
-    );
+    page.lines(table(ukiFacts(image.uki)));
   }
   if (recovered?.kernel != null) kernelPart(page, recovered.kernel, io);
   problemPart(page, document.problems, io);

@@ -3,7 +3,7 @@ import { latin1 } from '../bytes/byte-view.js';
 import { BootImageError } from '../bytes/error.js';
 import { hex, hexBytes, safeNumber } from '../bytes/numbers.js';
 import { fieldToJson } from '../bytes/struct.js';
-import type { BootImage, FileRange, Problem, StageElf } from '../bzimage/boot-image.js';
+import type { BootImage, FileRange, Payload, Problem, StageElf } from '../bzimage/boot-image.js';
 import { KERNEL_INFO, type KernelInfo } from '../bzimage/kernel-info.js';
 import type { PeImage } from '../bzimage/pe.js';
 import { setBitNames, setupFieldsOf, SETUP_FIELDS, type SetupHeader } from '../bzimage/setup-header.js';
@@ -61,7 +61,7 @@ function setupDocument(setup: SetupHeader): Record<string, unknown> {
   return document;
 }
 
-function stageElfDocument({ offset, elf }: StageElf): Record<string, unknown> {
+function stageElfDocument({ offset, elf }: StageElf) {
   return {
     offset,
     class: elf.class,
@@ -71,7 +71,7 @@ function stageElfDocument({ offset, elf }: StageElf): Record<string, unknown> {
   };
 }
 
-function peDocument(pe: PeImage, setup: SetupHeader | null): Record<string, unknown> {
+function peDocument(pe: PeImage, setup: SetupHeader | null) {
   const { optional } = pe;
   const handover = setup?.values.handover_offset ?? 0;
   return {
@@ -126,7 +126,7 @@ export interface RelocationsDocument {
   readonly bytes: number;
 }
 
-function vmlinuxDocument({ vmlinux, symbols, config }: RecoveredKernel): Record<string, unknown> {
+function vmlinuxDocument({ vmlinux, symbols, config }: RecoveredKernel) {
   const { elf, relocations } = vmlinux;
   const buildId = vmlinux.notes.find(({ name }) => name === 'NT_GNU_BUILD_ID');
   const counts: RelocationsDocument | null =
@@ -184,11 +184,18 @@ export interface InspectDocument {
   readonly file: { readonly size: number; readonly sha256: string | null; readonly crc32_ok: boolean | null };
   readonly setup: Readonly<Record<string, unknown>> | null;
   readonly stages: Record<'setup' | 'protected_mode' | 'payload', FileRange | null>;
-  readonly stage_elf: Readonly<Record<string, unknown>> | null;
-  readonly pe: Readonly<Record<string, unknown>> | null;
+  readonly stage_elf: Readonly<ReturnType<typeof stageElfDocument>> | null;
+  readonly pe: Readonly<ReturnType<typeof peDocument>> | null;
   readonly kernel_info: Readonly<Record<string, unknown>> | null;
-  readonly payload: Readonly<Record<string, unknown>> | null;
-  readonly vmlinux: Readonly<Record<string, unknown>> | null;
+  readonly payload:
+    | (Pick<Payload, 'compression' | 'length'> & {
+        readonly uncompressed_length: number | null;
+        readonly sha256: string | null;
+        readonly size_word: Payload['sizeWord'];
+        readonly found_by: Payload['foundBy'];
+      })
+    | null;
+  readonly vmlinux: Readonly<ReturnType<typeof vmlinuxDocument>> | null;
   readonly uki: BootImage['uki'];
   /** The document of the kernel inside a unified kernel image. */
   readonly inner: InspectDocument | null;
