@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const stamp = join(root, 'dist', '.built');
+const webStamp = join(root, 'dist', 'web', '.built');
 
 function newest(path) {
   if (!existsSync(path)) return 0;
@@ -32,8 +33,8 @@ function run(what, command, args) {
   }
 }
 
-/** Installs the dependencies and builds dist/, if they are missing or older than what they come from. */
-export function ensureSetup() {
+/** Installs the dependencies if they are missing or older than their list. */
+function ensureDependencies() {
   const [major, minor] = process.versions.node.split('.').map(Number);
   if (major < 20 || (major === 20 && minor < 19)) {
     process.stderr.write(`bzelf: Node 20.19 or newer is needed, this is ${process.versions.node}\n`);
@@ -43,14 +44,36 @@ export function ensureSetup() {
   if (modified(join(root, 'node_modules', '.package-lock.json')) < modified(join(root, 'package-lock.json'))) {
     run('installing dependencies', 'npm', ['ci', '--no-audit', '--no-fund']);
   }
-  const sources = ['src', 'guest/built', 'package.json', 'tsdown.config.ts'].map((path) => newest(join(root, path)));
-  if (modified(stamp) < Math.max(...sources)) {
-    // The names of its parts change with their contents: what an older build left would stay.
-    rmSync(dirname(stamp), { recursive: true, force: true });
-    run('building', process.execPath, [join(root, 'node_modules/tsdown/dist/run.mjs')]);
-    mkdirSync(dirname(stamp), { recursive: true });
-    writeFileSync(stamp, '');
-  }
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) ensureSetup();
+function isStale(built, sources) {
+  return modified(built) < Math.max(...sources.map((path) => newest(join(root, path))));
+}
+
+function markBuilt(path) {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, '');
+}
+
+/** Installs the dependencies and builds dist/, if they are missing or older than what they come from. */
+export function ensureSetup() {
+  ensureDependencies();
+  if (!isStale(stamp, ['src', 'guest/built', 'package.json', 'tsdown.config.ts'])) return;
+  // The names of its parts change with their contents: what an older build left would stay.
+  rmSync(dirname(stamp), { recursive: true, force: true });
+  run('building', process.execPath, [join(root, 'node_modules/tsdown/dist/run.mjs')]);
+  markBuilt(stamp);
+}
+
+/** The same for the page, dist/web: it is built from the library's sources. */
+export function ensureWeb() {
+  ensureDependencies();
+  if (!isStale(webStamp, ['web', 'src', 'guest/built', 'package.json', 'package-lock.json'])) return;
+  run('building the page', process.execPath, [join(root, 'node_modules/vite/bin/vite.js'), 'build', 'web']);
+  markBuilt(webStamp);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  if (process.argv[2] === 'web') ensureWeb();
+  else ensureSetup();
+}

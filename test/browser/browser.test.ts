@@ -1,5 +1,5 @@
 /** The library's core runs unchanged in a browser: nothing in it names a Node module, and a real browser runs it. */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -7,11 +7,9 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { corpus, corpusFile } from '../kernels/corpus.js';
+import { chromium } from './chromium.js';
 
 const dist = resolve(import.meta.dirname, '../../dist');
-const chromium = ['chromium', 'chromium-browser', 'google-chrome'].find(
-  (name) => spawnSync(name, ['--version']).status === 0,
-);
 
 /** Imported by the core: the encoder of zstd. */
 const dependencies = ['@bokuweb/zstd-wasm'];
