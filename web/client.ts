@@ -42,6 +42,11 @@ export class WorkerClient {
     return answer as Promise<ReturnType<Calls[Name]>>;
   }
 
+  /** A call whose answer nobody waits for: the worker may be closed before it comes. */
+  tell<Name extends CallName>(name: Name, ...parameters: Parameters<Calls[Name]>): void {
+    this.call(name, ...parameters).catch(() => undefined);
+  }
+
   /** Ends the worker, whatever it is doing. Calls without an answer are refused. */
   close(): void {
     this.#worker.terminate();

@@ -1,12 +1,21 @@
 /** The page does what the library does: the same facts, verdicts and bytes, in a real browser. */
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { root } from '../../scripts/setup.mjs';
 import {
   createSubject,
+  demoInitramfs,
   formatSystemMap,
+  pcMemoryMap,
+  planStart,
+  planStripes,
+  planToJson,
   readBootImage,
   readKallsyms,
   recoverVmlinux,
+  SERIAL_COMMAND_LINE,
   verify,
 } from '../../src/index.js';
 import { chromium } from '../browser/chromium.js';
@@ -119,5 +128,75 @@ describe.skipIf(chromium === undefined || !kernels)('the page', () => {
     await expect(
       browser.page.getByRole('button', { name: 'Download vmlinux', exact: true }).isDisabled(),
     ).resolves.toBe(true);
+  });
+
+  it('plans as the library does, and gives the plan as JSON', async () => {
+    await browser.open(KERNEL_64, readCorpus(KERNEL_64), 'plan');
+    const panel = browser.panel('Plan');
+    await panel.getByLabel('Memory', { exact: true }).fill('256M');
+    await panel.getByLabel('Random address').check();
+    await panel.getByLabel('Seed for KASLR').fill('a seed');
+    await panel.getByText('at random from "a seed"').waitFor();
+    const plan = planStart(await createSubject(readBootImage(readCorpus(KERNEL_64))), {
+      stage: 'kernel',
+      memory: pcMemoryMap(256n << 20n),
+      commandLine: SERIAL_COMMAND_LINE,
+      initrd: demoInitramfs(64),
+      kaslr: { seed: 'a seed' },
+    });
+    const { bytes } = await browser.download('Download the plan as JSON');
+    expect(JSON.parse(new TextDecoder().decode(bytes))).toEqual(planToJson(plan));
+    await expect(panel.getByRole('list', { name: 'Guest memory' }).getByRole('listitem').count()).resolves.toBe(
+      planStripes(plan).length + 1,
+    );
+  });
+
+  it('refuses a plan in the words of the command line', async () => {
+    await browser.open(KERNEL_64, readCorpus(KERNEL_64), 'plan');
+    const panel = browser.panel('Plan');
+    await panel.getByLabel('Memory', { exact: true }).fill('8M');
+    const line = await panel.getByRole('alert').textContent();
+    const program = join(root, 'bin/bzelf');
+    const { stderr } = spawnSync(program, ['plan', corpusFile(KERNEL_64) ?? '', '--memory', '8M'], {
+      encoding: 'utf8',
+    });
+    expect(`bzelf: ${line ?? ''}\n`).toBe(stderr);
+  });
+
+  it('boots a 32-bit kernel, whose console takes input', async () => {
+    await browser.open(KERNEL_32, readCorpus(KERNEL_32), 'boot');
+    const panel = browser.panel('Boot');
+    await panel.getByLabel('Initial RAM disk', { exact: true }).selectOption('shell');
+    await panel.getByRole('button', { name: 'Start' }).click();
+    const rows = panel.locator('.xterm-rows');
+    await rows.getByText('INIT-OK').waitFor();
+    await rows.getByText('INIT-END').waitFor();
+    await browser.page.keyboard.type('cat /proc/version\n');
+    await rows.getByText(/^# cat/).waitFor();
+    await browser.page.keyboard.type('poweroff\n');
+    await panel.getByText('the guest powered off').waitFor();
+    await expect(browser.fact('instructions')).resolves.toMatch(/^\d+\.\d million$/);
+    const log = await browser.download('Save the console');
+    expect(new TextDecoder().decode(log.bytes)).toMatch(/Linux version[^]*INIT-OK[^]*INIT-END/);
+  });
+
+  it('stops a guest', async () => {
+    await browser.open(KERNEL_32, readCorpus(KERNEL_32), 'boot');
+    const panel = browser.panel('Boot');
+    await panel.getByLabel('Initial RAM disk', { exact: true }).selectOption('shell');
+    await panel.getByRole('button', { name: 'Start' }).click();
+    await panel.getByText('running', { exact: true }).waitFor();
+    await panel.getByRole('button', { name: 'Stop' }).click();
+    await panel.getByText('you stopped the guest').waitFor();
+  });
+
+  it('says what it cannot start, and how to start that elsewhere', async () => {
+    await browser.open(KERNEL_32, readCorpus(KERNEL_32), 'boot');
+    await browser.panel('Boot').getByLabel('Enter at').selectOption('setup');
+    await browser.panel('Boot').getByRole('button', { name: 'Start' }).click();
+    await browser.panel('Boot').getByText('this start needs a BIOS, and the page has none').waitFor();
+    await browser.open(KERNEL_64, readCorpus(KERNEL_64), 'boot');
+    await browser.panel('Boot').getByText('v86, has a 32-bit CPU').waitFor();
+    await browser.panel('Boot').getByText(`bzelf boot ${KERNEL_64} --initrd demo-initramfs.cpio`).waitFor();
   });
 });

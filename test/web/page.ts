@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { chromium as playwright, type Browser, type Download, type Page } from 'playwright-core';
+import { chromium as playwright, type Browser, type Download, type Locator, type Page } from 'playwright-core';
 import { preview, type PreviewServer } from 'vite';
 import { ensureWeb, root } from '../../scripts/setup.mjs';
 import { chromium } from '../browser/chromium.js';
@@ -86,6 +86,11 @@ export class PageUnderTest {
 
   async select(tab: string): Promise<void> {
     await this.page.getByRole('tab', { name: tab }).click();
+  }
+
+  /** The contents of a tab. */
+  panel(tab: string): Locator {
+    return this.page.getByRole('tabpanel', { name: tab });
   }
 
   /** A table's rows as text, folded away or not. */

@@ -1,19 +1,37 @@
 import { useEffect, useState } from 'preact/hooks';
+import { Boot } from './boot.js';
+import { DEFAULT_CHOICE } from './command-line.js';
 import { Drop } from './drop.js';
 import { Extract } from './extract.js';
 import { FailureLine } from './failure-line.js';
 import { Inspect } from './inspect.js';
+import { Plan } from './plan.js';
 import { Summary } from './summary.js';
 import { Panel, Tabs, type Tab } from './tabs.js';
 import { useImage, type Opened } from './use-image.js';
 import { Verify } from './verify.js';
 
-const TABS = ['inspect', 'verify', 'extract'] as const;
+const TABS = ['inspect', 'verify', 'extract', 'plan', 'boot'] as const;
 type TabId = (typeof TABS)[number];
 
 function tabOfAddress(): TabId {
   const id = location.hash.slice(1);
   return TABS.find((tab) => tab === id) ?? 'inspect';
+}
+
+/** The tab that is shown, which the address remembers. */
+function useTab(): readonly [string, (id: string) => void] {
+  const [selected, setSelected] = useState<string>(tabOfAddress);
+  useEffect(() => {
+    const onHashChange = (): void => setSelected(tabOfAddress());
+    addEventListener('hashchange', onHashChange);
+    return () => removeEventListener('hashchange', onHashChange);
+  }, []);
+  const select = (id: string): void => {
+    history.replaceState(null, '', `#${id}`);
+    setSelected(id);
+  };
+  return [selected, select];
 }
 
 function countOf(number: number, what: string) {
@@ -32,47 +50,42 @@ function tabsOf({ report, view }: Opened): readonly Tab[] {
     { id: 'inspect', title: 'Inspect', badge: countOf(problems, 'problems') },
     { id: 'verify', title: 'Verify', badge: countOf(refusing, 'refuse') },
     { id: 'extract', title: 'Extract' },
+    { id: 'plan', title: 'Plan' },
+    { id: 'boot', title: 'Boot' },
   ];
 }
 
-/** What stands in a panel until its contents are known. */
-function Pending({ what }: { readonly what: string }) {
-  return <p class="remark">{what}</p>;
-}
-
-function Image({ opened }: { readonly opened: Opened }) {
-  const [selected, setSelected] = useState<string>(tabOfAddress);
-  useEffect(() => {
-    const onHashChange = (): void => setSelected(tabOfAddress());
-    addEventListener('hashchange', onHashChange);
-    return () => removeEventListener('hashchange', onHashChange);
-  }, []);
-  const select = (id: string): void => {
-    history.replaceState(null, '', `#${id}`);
-    setSelected(id);
-  };
-  const { view, report, failure, client, file } = opened;
+/** Everything about one file. */
+function Image({ file }: { readonly file: File }) {
+  const opened = useImage(file);
+  const [selected, select] = useTab();
+  const [choice, setChoice] = useState(DEFAULT_CHOICE);
+  const { view, report, failure, client } = opened;
   return (
     <>
-      <Summary opened={opened} />
+      <Summary file={file} opened={opened} />
       {failure === null ? null : <FailureLine failure={failure} />}
       <Tabs tabs={tabsOf(opened)} selected={selected} onSelect={select} />
       <Panel id="inspect" selected={selected}>
-        {view === null ? <Pending what="Reading the file." /> : <Inspect view={view} />}
+        {view === null ? null : <Inspect view={view} />}
       </Panel>
       <Panel id="verify" selected={selected}>
-        {report === null ? (
-          <Pending what="The verdicts follow when the kernel is decompressed." />
-        ) : (
-          <Verify report={report} />
-        )}
+        {report === null ? null : <Verify report={report} />}
       </Panel>
       <Panel id="extract" selected={selected}>
-        {view === null ? (
-          <Pending what="Reading the file." />
-        ) : (
-          <Extract client={client} fileName={file.name} view={view} />
-        )}
+        {view === null ? null : <Extract client={client} fileName={file.name} view={view} />}
+      </Panel>
+      <Panel id="plan" selected={selected}>
+        <Plan
+          client={client}
+          fileName={file.name}
+          choice={choice}
+          onChange={setChoice}
+          active={selected === 'plan' && view !== null}
+        />
+      </Panel>
+      <Panel id="boot" selected={selected}>
+        {view === null ? null : <Boot client={client} file={file} view={view} choice={choice} onChange={setChoice} />}
       </Panel>
     </>
   );
@@ -94,17 +107,18 @@ function Welcome({ onFile }: { readonly onFile: (file: File) => void }) {
 }
 
 export function App() {
-  const [file, setFile] = useState<File | null>(null);
-  const opened = useImage(file);
+  /** Counted, so that a file that is opened again is read again. */
+  const [opening, setOpening] = useState<{ readonly file: File; readonly number: number } | null>(null);
+  const open = (file: File): void => setOpening((before) => ({ file, number: (before?.number ?? 0) + 1 }));
   return (
     <>
       <header>
         <a class="name" href="./">
           bzelf
         </a>
-        {opened === null ? null : <Drop small onFile={setFile} />}
+        {opening === null ? null : <Drop small onFile={open} />}
       </header>
-      <main>{opened === null ? <Welcome onFile={setFile} /> : <Image key={opened.file.name} opened={opened} />}</main>
+      <main>{opening === null ? <Welcome onFile={open} /> : <Image key={opening.number} file={opening.file} />}</main>
     </>
   );
 }

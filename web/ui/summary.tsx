@@ -6,8 +6,8 @@ function crcText(ok: boolean | null): string {
 }
 
 /** What the file is, in three lines, whatever tab is shown. */
-export function Summary({ opened }: { readonly opened: Opened }) {
-  const { file, view, busy } = opened;
+export function Summary({ file, opened }: { readonly file: File; readonly opened: Opened }) {
+  const { view, busy } = opened;
   const version = view?.document.setup?.['version_string'];
   return (
     <div class="summary">

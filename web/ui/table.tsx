@@ -42,10 +42,16 @@ export function Table({ label, head, right = [], prose = false, rows }: TablePro
   );
 }
 
+interface FactsProps {
+  readonly pairs: readonly (readonly [heading: string, text: ComponentChildren])[];
+  /** `mono`: numbers and names rather than sentences; `dense`: short ones, side by side. */
+  readonly look?: 'mono' | 'dense';
+}
+
 /** Pairs of a heading and a text. */
-export function Facts({ pairs }: { readonly pairs: readonly (readonly [string, ComponentChildren])[] }) {
+export function Facts({ pairs, look }: FactsProps) {
   return (
-    <dl class="facts">
+    <dl class={`facts ${look ?? ''}`}>
       {pairs.map(([heading, text], index) => (
         <div key={index}>
           <dt>{heading}</dt>

@@ -5,8 +5,6 @@ import { failureOf, WorkerClient } from '../client.js';
 import type { Failure, ImageView } from '../protocol.js';
 
 export interface Opened {
-  readonly file: File;
-  readonly client: WorkerClient;
   readonly view: ImageView | null;
   readonly report: Report | null;
   readonly failure: Failure | null;
@@ -14,17 +12,17 @@ export interface Opened {
   readonly busy: string | null;
 }
 
-/** A new file ends the work on the one before. */
-export function useImage(file: File | null): Opened | null {
-  const [opened, setOpened] = useState<Opened | null>(null);
+const UNREAD: Opened = { view: null, report: null, failure: null, busy: 'reading the file' };
+
+/** @param file stays the same as long as the component lives. */
+export function useImage(file: File): Opened & { readonly client: WorkerClient } {
+  const [client] = useState(() => new WorkerClient());
+  const [opened, setOpened] = useState(UNREAD);
   useEffect(() => {
-    if (file === null) return undefined;
-    const client = new WorkerClient();
     let current = true;
     const update = (change: Partial<Opened>): void => {
-      if (current) setOpened((before) => (before === null ? null : { ...before, ...change }));
+      if (current) setOpened((before) => ({ ...before, ...change }));
     };
-    setOpened({ file, client, view: null, report: null, failure: null, busy: 'reading the file' });
     const work = async (): Promise<void> => {
       update({ view: await client.call('open', file), busy: 'decompressing the kernel' });
       update({ view: await client.call('recover'), busy: 'asking every loader' });
@@ -35,6 +33,6 @@ export function useImage(file: File | null): Opened | null {
       current = false;
       client.close();
     };
-  }, [file]);
-  return opened?.file === file ? opened : null;
+  }, [client, file]);
+  return { ...opened, client };
 }
