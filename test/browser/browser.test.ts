@@ -17,7 +17,9 @@ const dependencies = ['@bokuweb/zstd-wasm'];
 /** Module specifiers that a built file imports. */
 function imports(file: string): string[] {
   const source = readFileSync(join(dist, file), 'utf8');
-  return [...source.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*["']([^"'\n]+)["']/g)].map(([, specifier = '']) => specifier);
+  // Statements begin a line: "from" also occurs in texts.
+  const pattern = /^(?:import|export)\b[^"'\n]*["']([^"'\n]+)["']|\bimport\s*\(\s*["']([^"'\n]+)["']/gm;
+  return [...source.matchAll(pattern)].map(([, ofStatement, ofCall = '']) => ofStatement ?? ofCall);
 }
 
 describe('the built core', () => {

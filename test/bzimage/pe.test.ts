@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readBootImage } from '../../src/bzimage/read-boot-image.js';
-import { COFF_HEADER, OPTIONAL_HEADER_64, SECTION_HEADER, WIN_CERTIFICATE } from '../../src/bzimage/pe.js';
+import { WIN_CERTIFICATE } from '../../src/bzimage/pe.js';
 import { corpus, corpusFile, readCorpus } from '../kernels/corpus.js';
 import { packageFile } from '../kernels/packages.js';
 import { edited } from './edit.js';
+import { makeUki } from './make-uki.js';
 
 const hasBinutils = spawnSync('objdump', ['--version']).status === 0;
 const scratch = mkdtempSync(join(tmpdir(), 'bzelf-test-'));
@@ -106,33 +107,6 @@ describe.skipIf(corpusFile(signable) === null)('signatures', () => {
     expect(readBootImage(bytes).crc32Ok).toBeNull();
   });
 });
-
-/** A unified kernel image with the fewest headers: EFI programs look like this. */
-function makeUki(sections: readonly (readonly [name: string, data: Uint8Array])[]): Uint8Array {
-  const tableAt = 0x40 + 24 + 240;
-  const place = (size: number): number => Math.ceil(size / 512) * 512;
-  let at = place(tableAt + sections.length * 40);
-  const total = sections.reduce((sum, [, data]) => sum + place(data.length), at);
-  const bytes = new Uint8Array(total);
-  const view = new DataView(bytes.buffer);
-  bytes.set([0x4d, 0x5a]);
-  view.setUint32(0x3c, 0x40, true);
-  bytes.set([0x50, 0x45], 0x40);
-  COFF_HEADER.write(bytes, 0x44, { Machine: 0x8664, NumberOfSections: sections.length, SizeOfOptionalHeader: 240 });
-  OPTIONAL_HEADER_64.write(bytes, 0x58, { Magic: 0x20b, Subsystem: 10, NumberOfRvaAndSizes: 16 });
-  sections.forEach(([name, data], i) => {
-    SECTION_HEADER.write(bytes, tableAt + i * 40, {
-      Name: new TextEncoder().encode(name),
-      VirtualSize: data.length,
-      VirtualAddress: at,
-      SizeOfRawData: place(data.length),
-      PointerToRawData: at,
-    });
-    bytes.set(data, at);
-    at += place(data.length);
-  });
-  return bytes;
-}
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
 const inside = 'k32-xz.bzImage';

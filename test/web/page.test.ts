@@ -19,6 +19,7 @@ import {
   verify,
 } from '../../src/index.js';
 import { chromium } from '../browser/chromium.js';
+import { makeUki } from '../bzimage/make-uki.js';
 import { corpus, corpusFile, readCorpus } from '../kernels/corpus.js';
 import { PageUnderTest, PATIENCE_MS } from './page.js';
 
@@ -121,6 +122,23 @@ describe.skipIf(chromium === undefined || !kernels)('the page', () => {
     expect(words.map((word) => word === 'accepts')).toEqual(verdicts.map(({ accepts }) => accepts));
   });
 
+  it('looks into a unified kernel image', async () => {
+    const truth = corpus.find(({ file }) => file === KERNEL_64);
+    const uki = makeUki([
+      ['.cmdline', new TextEncoder().encode('quiet')],
+      ['.linux', readCorpus(KERNEL_64)],
+      ['.initrd', new Uint8Array(777)],
+    ]);
+    await browser.open('linux.efi', uki);
+    await expect(browser.fact('.cmdline')).resolves.toBe('quiet');
+    await expect(browser.fact('release')).resolves.toBe(truth?.uname_r);
+    await browser.select('Extract');
+    const { bytes } = await browser.download('Download vmlinux');
+    expect(sha256(bytes)).toBe(truth?.decompressed.vmlinux_bin.sha256);
+    await browser.select('Plan');
+    await browser.panel('Plan').getByText('kernel by linux64').waitFor();
+  });
+
   it('explains a file that is no kernel', async () => {
     await browser.open('notes.txt', new TextEncoder().encode('not a kernel\n'));
     await expect(browser.page.getByRole('alert').textContent()).resolves.toMatch(/^not a boot image .*give a bzImage/);
@@ -198,5 +216,29 @@ describe.skipIf(chromium === undefined || !kernels)('the page', () => {
     await browser.open(KERNEL_64, readCorpus(KERNEL_64), 'boot');
     await browser.panel('Boot').getByText('v86, has a 32-bit CPU').waitFor();
     await browser.panel('Boot').getByText(`bzelf boot ${KERNEL_64} --initrd demo-initramfs.cpio`).waitFor();
+  });
+
+  it('fits a narrow screen in every tab', async () => {
+    await browser.page.setViewportSize({ width: 360, height: 740 });
+    await browser.open('cut.bzImage', new Uint8Array(readCorpus(KERNEL_32)).slice(0, 1_000_000));
+    for (const tab of ['Inspect', 'Verify', 'Extract', 'Plan', 'Boot']) {
+      await browser.select(tab);
+      const { content, screen } = await browser.page.evaluate(() => ({
+        content: document.documentElement.scrollWidth,
+        screen: document.documentElement.clientWidth,
+      }));
+      expect(content, tab).toBe(screen);
+    }
+    await browser.page.setViewportSize({ width: 1280, height: 720 });
+  });
+
+  it('goes through the tabs by keyboard', async () => {
+    await browser.open('notes.txt', new TextEncoder().encode('not a kernel\n'));
+    await browser.page.getByRole('tab', { name: 'Inspect' }).focus();
+    await browser.page.keyboard.press('ArrowRight');
+    await browser.page.keyboard.press('ArrowRight');
+    await browser.panel('Extract').waitFor();
+    await browser.page.keyboard.press('End');
+    await browser.panel('Boot').waitFor();
   });
 });

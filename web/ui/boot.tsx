@@ -107,7 +107,7 @@ function Here({ client, file, choice, onChange }: BootProps) {
             {line}
           </p>
         ))}
-        <div class="console" role="group" aria-label="Serial console">
+        <div class="console" role="group" aria-label="Serial console; Shift+Tab leaves it">
           <div ref={place} />
         </div>
         {times === null ? null : <Times times={times} />}

@@ -19,6 +19,8 @@ export class ConsoleView {
 
   constructor(element: HTMLElement, onInput: (bytes: Uint8Array) => void) {
     const encoder = new TextEncoder();
+    // Tab is the guest's; without this nobody would leave the console by keyboard.
+    this.#terminal.attachCustomKeyEventHandler(({ key, shiftKey }) => key !== 'Tab' || !shiftKey);
     this.#terminal.loadAddon(this.#fit);
     this.#terminal.open(element);
     this.#terminal.onData((text) => onInput(encoder.encode(text)));
