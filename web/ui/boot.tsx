@@ -66,7 +66,7 @@ function Elsewhere({ client, file, choice, onChange }: BootProps) {
         This is a 64-bit kernel, and the emulator of this page, v86, has a 32-bit CPU. On a machine with QEMU this
         command starts it, with its serial console on the terminal:
       </p>
-      <CopyLine line={commandLine('boot', file.name, choice)} />
+      <CopyLine words={commandLine('boot', file.name, choice)} />
       <StartForm choice={choice} onChange={onChange} />
       <DemoInitramfs client={client} choice={choice} />
     </Section>
@@ -113,7 +113,7 @@ function Here({ client, file, choice, onChange }: BootProps) {
         {times === null ? null : <Times times={times} />}
       </Section>
       <Section title="The same on the command line">
-        <CopyLine line={commandLine('boot', file.name, choice)} />
+        <CopyLine words={commandLine('boot', file.name, choice)} />
         <DemoInitramfs client={client} choice={choice} />
       </Section>
     </>

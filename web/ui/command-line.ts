@@ -1,4 +1,4 @@
-/** What the user chose, as a line for the shell. */
+/** What the user chose, as a command for the shell. */
 import { SERIAL_COMMAND_LINE } from '../../src/index.js';
 import type { StartChoice } from '../protocol.js';
 
@@ -24,8 +24,8 @@ function initrdName({ initrd }: StartChoice): string | null {
   return typeof initrd === 'string' ? DEMO_INITRAMFS : initrd.name;
 }
 
-/** Options that say what the command does by itself are left out. */
-export function commandLine(command: 'plan' | 'boot', fileName: string, choice: StartChoice): string {
+/** Words, quoted where a shell wants it. Options that say what the command does by itself are left out. */
+export function commandLine(command: 'plan' | 'boot', fileName: string, choice: StartChoice): readonly string[] {
   const { stage, protocol, memory, kaslrSeed, role } = choice;
   const words = ['bzelf', command, fileName];
   const append = choice.initrd === 'shell' ? `${choice.commandLine} bzelf.shell` : choice.commandLine;
@@ -37,5 +37,5 @@ export function commandLine(command: 'plan' | 'boot', fileName: string, choice: 
   if (initrd !== null) words.push('--initrd', initrd);
   if (append !== (command === 'boot' ? SERIAL_COMMAND_LINE : '')) words.push('--append', append);
   if (kaslrSeed !== null) words.push('--kaslr', ...(kaslrSeed === '' ? [] : [kaslrSeed]));
-  return words.map(quoted).join(' ');
+  return words.map(quoted);
 }

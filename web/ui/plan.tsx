@@ -16,20 +16,23 @@ import { Facts, Table } from './table.js';
 const PAUSE_MS = 250;
 
 interface PlanState {
+  /** The choice has changed and its plan is not there yet. */
+  readonly pending: boolean;
   readonly plan: PlanView | null;
   readonly failure: Failure | null;
 }
 
 /** The plan for a choice, made anew when the choice or `attempt` changes. */
 function usePlan(client: WorkerClient, choice: StartChoice, active: boolean, attempt: number): PlanState {
-  const [state, setState] = useState<PlanState>({ plan: null, failure: null });
+  const [state, setState] = useState<PlanState>({ pending: true, plan: null, failure: null });
   useEffect(() => {
     if (!active) return undefined;
     let current = true;
+    setState((before) => ({ ...before, pending: true }));
     const timer = setTimeout(() => {
       client.call('plan', choice).then(
-        (plan) => current && setState({ plan, failure: null }),
-        (error: unknown) => current && setState({ plan: null, failure: failureOf(error) }),
+        (plan) => current && setState({ pending: false, plan, failure: null }),
+        (error: unknown) => current && setState({ pending: false, plan: null, failure: failureOf(error) }),
       );
     }, PAUSE_MS);
     return () => {
@@ -115,12 +118,12 @@ interface PlanProps {
 /** What would go where, and how the CPU would begin. */
 export function Plan({ client, fileName, choice, onChange, active }: PlanProps) {
   const [attempt, setAttempt] = useState(0);
-  const { plan, failure } = usePlan(client, choice, active, attempt);
+  const { pending, plan, failure } = usePlan(client, choice, active, attempt);
   return (
     <>
       <Section title="How to start">
         <StartForm choice={choice} onChange={onChange} />
-        <CopyLine line={commandLine('plan', fileName, choice)} />
+        <CopyLine words={commandLine('plan', fileName, choice)} />
         <p class="row">
           {choice.kaslrSeed === '' ? (
             <button type="button" class="quiet" onClick={() => setAttempt(attempt + 1)}>
@@ -128,6 +131,9 @@ export function Plan({ client, fileName, choice, onChange, active }: PlanProps) 
             </button>
           ) : null}
           <DemoInitramfs client={client} choice={choice} />
+          <span class="remark" role="status">
+            {pending ? 'planning …' : ''}
+          </span>
         </p>
       </Section>
       {failure === null ? null : <FailureLine failure={failure} />}

@@ -15,7 +15,7 @@ export function Table({ label, head, right = [], prose = false, rows }: TablePro
   const look = (column: number): string =>
     right.includes(column) ? 'number' : prose && column === head.length - 1 ? 'meaning' : '';
   return (
-    <div class={prose ? 'scroll' : 'scroll mono'} tabIndex={0} role="region" aria-label={label}>
+    <div class={prose ? 'scroll prose' : 'scroll mono'} tabIndex={0} role="region" aria-label={label}>
       <table>
         <thead>
           <tr>
