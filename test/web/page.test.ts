@@ -6,7 +6,6 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { root } from '../../scripts/setup.mjs';
 import {
   createSubject,
-  demoInitramfs,
   formatSystemMap,
   pcMemoryMap,
   planStart,
@@ -149,17 +148,24 @@ describe.skipIf(chromium === undefined || !kernels)('the page', () => {
   });
 
   it('plans as the library does, and gives the plan as JSON', async () => {
+    const initrd = new Uint8Array(54_321).fill(7);
     await browser.open(KERNEL_64, readCorpus(KERNEL_64), 'plan');
     const panel = browser.panel('Plan');
     await panel.getByLabel('Memory', { exact: true }).fill('256M');
     await panel.getByLabel('Random address').check();
     await panel.getByLabel('Seed for KASLR').fill('a seed');
     await panel.getByText('at random from "a seed"').waitFor();
+    await panel.getByLabel('File of the initial RAM disk').setInputFiles({
+      name: 'mine.cpio',
+      mimeType: '',
+      buffer: Buffer.from(initrd),
+    });
+    await panel.getByText(`${initrd.length} bytes at`).waitFor();
     const plan = planStart(await createSubject(readBootImage(readCorpus(KERNEL_64))), {
       stage: 'kernel',
       memory: pcMemoryMap(256n << 20n),
       commandLine: SERIAL_COMMAND_LINE,
-      initrd: demoInitramfs(64),
+      initrd,
       kaslr: { seed: 'a seed' },
     });
     const { bytes } = await browser.download('Download the plan as JSON');

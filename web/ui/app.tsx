@@ -60,7 +60,10 @@ function Image({ file }: { readonly file: File }) {
   const opened = useImage(file);
   const [selected, select] = useTab();
   const [choice, setChoice] = useState(DEFAULT_CHOICE);
-  const { view, report, failure, client } = opened;
+  const { view, complete, report, failure, client } = opened;
+  useEffect(() => {
+    document.title = `${file.name}: bzelf`;
+  }, [file]);
   return (
     <>
       <Summary file={file} opened={opened} />
@@ -73,7 +76,7 @@ function Image({ file }: { readonly file: File }) {
         {report === null ? null : <Verify report={report} />}
       </Panel>
       <Panel id="extract" selected={selected}>
-        {view === null ? null : <Extract client={client} fileName={file.name} view={view} />}
+        {view === null || !complete ? null : <Extract client={client} fileName={file.name} view={view} />}
       </Panel>
       <Panel id="plan" selected={selected}>
         <Plan

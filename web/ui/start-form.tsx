@@ -17,6 +17,9 @@ const INITRDS: readonly (readonly [value: 'none' | 'demo' | 'shell' | 'file', ab
   ['none', 'none'],
 ];
 
+/** The option that stands for the file that was chosen. */
+const CHOSEN = 'chosen';
+
 interface LabelledProps {
   readonly label: string;
   readonly children: (id: string) => ComponentChildren;
@@ -40,7 +43,8 @@ interface StartFormProps {
 function InitrdField({ choice, onChange }: StartFormProps) {
   const input = useRef<HTMLInputElement>(null);
   const { initrd } = choice;
-  const selected = typeof initrd === 'string' ? initrd : 'file';
+  const chosen = typeof initrd === 'string' ? null : initrd.name;
+  const selected = typeof initrd === 'string' ? initrd : CHOSEN;
   return (
     <Labelled label="Initial RAM disk">
       {(id) => (
@@ -48,15 +52,19 @@ function InitrdField({ choice, onChange }: StartFormProps) {
           <select
             id={id}
             value={selected}
-            onChange={({ currentTarget: { value } }) => {
-              // A file stays chosen until another one is.
-              if (value === 'file') input.current?.click();
-              else onChange({ ...choice, initrd: value as 'none' | 'demo' | 'shell' });
+            onChange={({ currentTarget }) => {
+              const { value } = currentTarget;
+              if (value === 'file') {
+                // Until a file is chosen, what was chosen before holds.
+                currentTarget.value = selected;
+                input.current?.click();
+              } else if (value !== CHOSEN) onChange({ ...choice, initrd: value as 'none' | 'demo' | 'shell' });
             }}
           >
+            {chosen === null ? null : <option value={CHOSEN}>{chosen}</option>}
             {INITRDS.map(([value, about]) => (
               <option key={value} value={value}>
-                {value === 'file' && typeof initrd !== 'string' ? initrd.name : about}
+                {about}
               </option>
             ))}
           </select>

@@ -6,13 +6,15 @@ import type { Failure, ImageView } from '../protocol.js';
 
 export interface Opened {
   readonly view: ImageView | null;
+  /** The view has the kernel inside, if there is one. */
+  readonly complete: boolean;
   readonly report: Report | null;
   readonly failure: Failure | null;
   /** What is being done; null when all is known. */
   readonly busy: string | null;
 }
 
-const UNREAD: Opened = { view: null, report: null, failure: null, busy: 'reading the file' };
+const UNREAD: Opened = { view: null, complete: false, report: null, failure: null, busy: 'reading the file' };
 
 /** @param file stays the same as long as the component lives. */
 export function useImage(file: File): Opened & { readonly client: WorkerClient } {
@@ -25,7 +27,7 @@ export function useImage(file: File): Opened & { readonly client: WorkerClient }
     };
     const work = async (): Promise<void> => {
       update({ view: await client.call('open', file), busy: 'decompressing the kernel' });
-      update({ view: await client.call('recover'), busy: 'asking every loader' });
+      update({ view: await client.call('recover'), complete: true, busy: 'asking every loader' });
       update({ report: await client.call('verify'), busy: null });
     };
     work().catch((error: unknown) => update({ failure: failureOf(error), busy: null }));
