@@ -53,6 +53,8 @@ export interface Proof {
   /** Null if the kernel was never entered where its headers allow; `failure` says more. */
   readonly kernel: KernelProof | null;
   readonly failure: string | null;
+  /** What the guest said last before it failed, line by line. */
+  readonly lastWords: readonly string[];
 }
 
 /** Nothing differs that must not differ. */

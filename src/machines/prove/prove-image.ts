@@ -79,5 +79,9 @@ export async function proveImage(image: BootImage, options: ProveImageOptions): 
       onKernel: (entry, cpu, read) => (kernel = proveKernel(subject, entry, cpu, read, planned)),
     },
   );
-  return { commandLine, stage, kernel, failure: failure ?? planned.refusal };
+  return {
+    ...{ commandLine, stage, kernel },
+    failure: failure?.reason ?? planned.refusal,
+    lastWords: failure?.lastWords ?? [],
+  };
 }

@@ -1,6 +1,6 @@
 /** Runs an image's own setup and decompressor in QEMU and stops where each hands over. */
 import { BootImageError } from '../../bytes/error.js';
-import { ByteView, latin1 } from '../../bytes/byte-view.js';
+import { ByteView } from '../../bytes/byte-view.js';
 import type { MemoryMap } from '../../boot/memory-map.js';
 import type { BootPlan } from '../../boot/plan.js';
 import { planBoot } from '../../boot/plan-boot.js';
@@ -8,10 +8,15 @@ import type { BootImage } from '../../bzimage/boot-image.js';
 import { setupField } from '../../bzimage/setup-header.js';
 import type { PayloadPromise, PossibleEntry, ReadMemory } from '../../verify/prove-payload.js';
 import type { FoundCpu, FoundSegment } from '../../verify/prove-state.js';
+import type { LastWords } from '../last-words.js';
 import { setCpuState } from '../qemu/cpu-state.js';
+import { deferred } from '../qemu/deferred.js';
 import { findQemu } from '../qemu/find-qemu.js';
+import { untilHalted } from '../qemu/halt.js';
 import { ramLayout } from '../qemu/ram-layout.js';
+import { GuestRecord } from '../qemu/qemu-guest.js';
 import { QemuSession } from '../qemu/session.js';
+import { readTextScreen } from '../qemu/text-screen.js';
 
 export interface RunOptions {
   readonly memory: MemoryMap;
@@ -34,6 +39,8 @@ export interface StageObserver {
 const GENERAL = ['rax', 'rbx', 'rcx', 'rdx', 'rsi', 'rdi', 'rbp', 'rsp'] as const;
 /** The first words of every kernel's own: control has come to it unseen. */
 const BANNER = 'Linux version ';
+/** How many of the guest's last lines are repeated when it came to no end. */
+const LINES_SHOWN = 5;
 const CODE32_START = setupField('code32_start').offset;
 
 function parseSegment(registers: string, name: string): FoundSegment {
@@ -109,8 +116,49 @@ async function runToKernel(session: QemuSession, promise: PayloadPromise, memory
   }
 }
 
+/** Runs the stages in a QEMU that stands ready; returns when the kernel has been observed. */
+async function observe(
+  session: QemuSession,
+  plan: BootPlan,
+  { memory }: RunOptions,
+  promise: PayloadPromise,
+  observer: StageObserver,
+): Promise<void> {
+  const { gdb, ram } = session;
+  const read: ReadMemory = (address, length) => ram.read(address, length);
+  await session.guarded(async () => {
+    await session.runBios();
+    await session.placeLive(plan.regions);
+    await setCpuState(gdb, ram, plan.cpu, false);
+  });
+  await session.guarded(async () => {
+    const start = code32Start(plan);
+    await gdb.setBreakpoint(start);
+    await gdb.resume();
+    observer.onProtectedMode(await gdb.readRegister('rip'), read);
+    await gdb.clearBreakpoint(start);
+    const entry = await runToKernel(session, promise, memory);
+    observer.onKernel(entry, await readCpu(session), read);
+  }, null);
+}
+
+/** What the guest said last: on its console, else on its screen. */
+async function lastWords({ qmp }: QemuSession, words: LastWords): Promise<readonly string[]> {
+  const said = words.lines(LINES_SHOWN);
+  if (said.length > 0) return said;
+  return (await readTextScreen(qmp)).filter((line) => line !== '').slice(-LINES_SHOWN);
+}
+
+/** Why the kernel was never seen to be entered. */
+export interface StagesFailure {
+  /** One sentence. */
+  readonly reason: string;
+  /** What the guest said last, line by line. */
+  readonly lastWords: readonly string[];
+}
+
 /**
- * @returns null when all went well; else why the kernel was never seen to be entered, in one sentence.
+ * @returns null when all went well.
  * @throws BootImageError `tool-missing`, `machine-failed`, `aborted`, and what planning the setup stage refuses.
  */
 export async function runStages(
@@ -118,65 +166,49 @@ export async function runStages(
   promise: PayloadPromise,
   options: RunOptions,
   observer: StageObserver,
-): Promise<string | null> {
+): Promise<StagesFailure | null> {
   const plan = conventionalPlan(image, options.memory, options.commandLine);
   const layout = ramLayout(plan, 'q35');
   if (layout === null)
     throw new BootImageError('does-not-fit', "QEMU's q35 cannot have this memory", { field: 'memory' });
-  const state = { console: '', shutdown: false };
-  const missed = { notify: (): void => undefined };
-  const session = await QemuSession.start({
-    ...{ binary: findQemu(options.binary), type: 'q35', accel: 'tcg', smp: 1, bios: true, extraArgs: [], layout },
-    needed: plan.regions.reduce((sum, { bytes }) => sum + (bytes?.length ?? 0), 0),
-    onConsole: (bytes) => {
-      state.console = (state.console + latin1(bytes)).slice(-4096);
-      if (state.console.includes(BANNER)) missed.notify();
-    },
-    onEvent: ({ event }) => {
-      if (event === 'SHUTDOWN') state.shutdown = true;
-    },
+  const timer = AbortSignal.timeout(options.timeout);
+  const signal = options.signal === undefined ? timer : AbortSignal.any([timer, options.signal]);
+  const tooLate = `the kernel was not entered within ${options.timeout / 1000} s`;
+  const record = new GuestRecord((): void => {
+    if (record.words.includes(BANNER))
+      missed.resolve('the kernel runs, but was entered nowhere where its headers allow it');
   });
-  const abort = (): void => void session.stop();
-  options.signal?.addEventListener('abort', abort);
-  const { gdb, ram } = session;
-  const read: ReadMemory = (address, length) => ram.read(address, length);
+  const missed = deferred<string>();
+  const late = deferred<string>();
+  let session: QemuSession | null = null;
   try {
-    await session.guarded(async () => {
-      await session.runBios();
-      await session.placeLive(plan.regions);
-      await setCpuState(gdb, ram, plan.cpu, false);
+    session = await QemuSession.start({
+      ...{ binary: findQemu(options.binary), type: 'q35', accel: 'tcg', smp: 1, bios: true, extraArgs: [], layout },
+      needed: plan.regions.reduce((sum, { bytes }) => sum + (bytes?.length ?? 0), 0),
+      onConsole: (bytes) => record.console(bytes),
+      onEvent: (event) => record.event(event),
+      signal,
     });
-    const unseen = new Promise<string>((resolve) => {
-      missed.notify = () => resolve('the kernel runs, but was entered nowhere where its headers allow it');
-    });
-    const late = new Promise<string>((resolve) => {
-      setTimeout(
-        () => resolve(`the kernel was not entered within ${options.timeout / 1000} s`),
-        options.timeout,
-      ).unref();
-    });
-    const ended = session.ended.then(() => 'the guest ended before the kernel was entered');
-    const seen = async (): Promise<null> => {
-      const start = code32Start(plan);
-      await gdb.setBreakpoint(start);
-      await gdb.resume();
-      observer.onProtectedMode(await gdb.readRegister('rip'), read);
-      await gdb.clearBreakpoint(start);
-      const entry = await runToKernel(session, promise, options.memory);
-      observer.onKernel(entry, await readCpu(session), read);
-      return null;
-    };
-    const run = session.guarded(seen, null).catch((error: unknown) => {
+    const { ended, process } = session;
+    const onAbort = (): void => late.resolve(tooLate);
+    signal.addEventListener('abort', onAbort);
+    if (signal.aborted) onAbort();
+    const gone = ended.then((end) => {
       // QEMU ends with its guest.
-      if (state.shutdown) return 'the guest ended before the kernel was entered';
-      throw error;
+      if (record.shutdown === null) throw process.failure(end);
+      return 'the guest ended before the kernel was entered';
     });
-    return await Promise.race([run, unseen, late, ended]);
+    const halted = untilHalted(session, () => record.bytes).then(() => 'the guest halted its processors');
+    const seen = observe(session, plan, options, promise, observer).then(() => null);
+    const run = seen.catch((error: unknown) => (record.shutdown === null ? Promise.reject(error as Error) : gone));
+    const outcome = await Promise.race([run, missed.promise, late.promise, halted, gone]);
+    if (options.signal?.aborted === true) throw new BootImageError('aborted', 'stopped');
+    return outcome === null ? null : { reason: outcome, lastWords: await lastWords(session, record.words) };
   } catch (error) {
     if (options.signal?.aborted === true) throw new BootImageError('aborted', 'stopped', { cause: error });
+    if (timer.aborted) return { reason: tooLate, lastWords: [] };
     throw error;
   } finally {
-    options.signal?.removeEventListener('abort', abort);
-    await session.stop();
+    await session?.stop();
   }
 }

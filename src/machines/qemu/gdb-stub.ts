@@ -140,9 +140,9 @@ export class GdbStub {
   }
 
   /** Fails everything that still waits. */
-  close(): void {
+  close(why = 'QEMU has gone'): void {
     if (this.#closed !== null) return;
-    this.#closed = new BootImageError('machine-failed', 'QEMU has gone');
+    this.#closed = new BootImageError('machine-failed', why);
     for (const reply of this.#waiting.splice(0)) reply.reject(this.#closed);
     this.#stopped?.reject(this.#closed);
   }
@@ -205,14 +205,19 @@ export class GdbStub {
 
   #receive(text: string): void {
     this.#rest += text;
-    for (;;) {
+    while (this.#closed === null) {
       const start = this.#rest.indexOf('$');
       const end = start < 0 ? -1 : this.#rest.indexOf('#', start);
       if (end < 0 || this.#rest.length < end + 3) return;
       const packet = this.#rest.slice(start + 1, end);
       this.#rest = this.#rest.slice(end + 3);
+      const reply = unescape(packet);
+      if (reply === null) {
+        this.close("QEMU's gdb stub sent a packet that is none");
+        return;
+      }
       this.#stream.write('+');
-      this.#dispatch(unescape(packet));
+      this.#dispatch(reply);
     }
   }
 
@@ -224,9 +229,13 @@ export class GdbStub {
   }
 }
 
-/** "}" escapes the next character (xor 0x20); "*" repeats the one before. */
-function unescape(packet: string): string {
+/** Of a character that says how often the one before it is repeated (GDB manual, "Overview" of the protocol). */
+const LEAST_COUNT = 29;
+
+/** "*" repeats the character before; then "}" escapes the next one (xor 0x20). Null for a count that cannot be. */
+function unescape(packet: string): string | null {
+  if ([...packet.matchAll(/[^]\*([^])/g)].some(([, count = '']) => count.charCodeAt(0) < LEAST_COUNT)) return null;
   return packet
-    .replace(/}([^])/g, (_match, next: string) => String.fromCharCode(next.charCodeAt(0) ^ 0x20))
-    .replace(/([^])\*([^])/g, (_match, what: string, count: string) => what.repeat(count.charCodeAt(0) - 28));
+    .replace(/([^])\*([^])/g, (_match, what: string, count: string) => what.repeat(count.charCodeAt(0) - 28))
+    .replace(/}([^])/g, (_match, next: string) => String.fromCharCode(next.charCodeAt(0) ^ 0x20));
 }

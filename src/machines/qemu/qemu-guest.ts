@@ -1,17 +1,11 @@
 /** A guest that runs in QEMU. */
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Guest, GuestExit } from '../machine.js';
 import { LastWords } from '../last-words.js';
+import { untilHalted } from './halt.js';
 import type { ProcessEnd } from './qemu-process.js';
 import type { QmpEvent } from './qmp.js';
 import type { QemuSession } from './session.js';
 import { readTextScreen } from './text-screen.js';
-
-/** How often a silent guest is looked at, and what a CPU that nothing but a reset can wake looks like. */
-const WATCH_MS = 1000;
-const INTERRUPTS_ON = 0x200;
-/** Longest wait for the screen of a guest that is to end. */
-const SCREEN_MS = 500;
 
 /** Collects what the guest does, before and after there is a session to ask. */
 export class GuestRecord {
@@ -34,15 +28,6 @@ export class GuestRecord {
   event({ event, data }: QmpEvent): void {
     if (event === 'SHUTDOWN' && data['guest'] === true) this.shutdown = String(data['reason']);
   }
-}
-
-/** True if every CPU stands in hlt with interrupts off. */
-function allHalted(registers: string): boolean {
-  const cpus = [...registers.matchAll(/EFL=([0-9a-f]+)[^\n]*HLT=([01])|RFL=([0-9a-f]+)[^\n]*HLT=([01])/g)];
-  return (
-    cpus.length > 0 &&
-    cpus.every((cpu) => (cpu[2] ?? cpu[4]) === '1' && (parseInt(cpu[1] ?? cpu[3] ?? '', 16) & INTERRUPTS_ON) === 0)
-  );
 }
 
 export class QemuGuest implements Guest {
@@ -69,8 +54,7 @@ export class QemuGuest implements Guest {
     const first = this.#verdict === null;
     this.#verdict ??= { end: 'stopped', reason: '' };
     if (first && this.#record.bytes === 0 && this.#session.options.bios) {
-      const patience = delay(SCREEN_MS, undefined, { ref: false }).then(() => []);
-      this.#screen = await Promise.race([readTextScreen(this.#session.qmp).catch(() => []), patience]);
+      this.#screen = await readTextScreen(this.#session.qmp);
     }
     await this.#session.stop();
   }
@@ -102,25 +86,17 @@ export class QemuGuest implements Guest {
     return { end: 'powered-off', reason: 'the guest reset' };
   }
 
-  /** QEMU tells nobody when a guest stops its CPUs for good. */
   async #watch(): Promise<void> {
-    const state = { over: false };
-    let seen = 0;
-    void this.#session.ended.then(() => (state.over = true));
-    while (!state.over) {
-      await delay(WATCH_MS, undefined, { ref: false });
-      const { bytes } = this.#record;
-      if (bytes !== seen) {
-        seen = bytes;
-        continue;
-      }
-      const registers = await this.#session.qmp.monitor('info registers -a').catch(() => '');
-      if (!allHalted(registers) || this.#verdict !== null) continue;
-      const { words } = this.#record;
-      this.#verdict = words.poweredDown
-        ? { end: 'powered-off', reason: 'the guest halted' }
-        : { end: 'halted', reason: words.panic ?? 'the guest halted its processors' };
-      await this.#session.stop();
-    }
+    const { words } = this.#record;
+    await untilHalted(
+      this.#session,
+      () => this.#record.bytes,
+      () => words.initDiedPoweringDown,
+    );
+    if (this.#verdict !== null) return;
+    this.#verdict = words.poweredDown
+      ? { end: 'powered-off', reason: 'the guest halted' }
+      : { end: 'halted', reason: words.panic ?? 'the guest halted its processors' };
+    await this.#session.stop();
   }
 }

@@ -131,6 +131,7 @@ export function createQemuMachine(machineOptions: QemuOptions = {}): Machine {
         needed: plan.regions.reduce((sum, { bytes }) => sum + (bytes?.length ?? 0), 0),
         onConsole: (bytes) => record.console(bytes),
         onEvent: (event) => record.event(event),
+        signal: options.signal,
       });
       let end = (): Promise<void> => session.stop();
       const abort = (): void => void end();

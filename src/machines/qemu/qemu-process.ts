@@ -32,8 +32,19 @@ const KEPT_STDERR = 8192;
 const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const running = new Set<ChildProcess>();
 
+/** With its children: what PATH calls QEMU may be a script that starts it. */
+function killTree({ pid, exitCode, signalCode }: ChildProcess): void {
+  // Once it has ended, its number may be another's.
+  if (pid === undefined || exitCode !== null || signalCode !== null) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // It has gone already.
+  }
+}
+
 function killAll(): void {
-  for (const child of running) child.kill('SIGKILL');
+  running.forEach(killTree);
 }
 
 /** Kills the guests, then lets the signal do what it would have done without this handler. */
@@ -88,7 +99,8 @@ export class QemuProcess {
     const setpriv = findProgram('setpriv');
     const [program, args] =
       setpriv === null ? [binary, [...options]] : [setpriv, ['--pdeathsig', 'KILL', '--', binary, ...options]];
-    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe', 'pipe', 'pipe', ram, log] });
+    // A process group of its own, which signals from the terminal do not reach and which can be ended as a whole.
+    const child = spawn(program, args, { detached: true, stdio: ['pipe', 'pipe', 'pipe', 'pipe', 'pipe', ram, log] });
     this.#child = child;
     guard(child);
     const end = deferred<ProcessEnd>();
@@ -129,7 +141,7 @@ export class QemuProcess {
 
   /** Ends it at once: it holds nothing that would need an orderly end. */
   async kill(): Promise<void> {
-    this.#child.kill('SIGKILL');
+    killTree(this.#child);
     await this.ended;
   }
 

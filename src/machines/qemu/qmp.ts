@@ -8,6 +8,9 @@ export interface QmpEvent {
   readonly data: Readonly<Record<string, unknown>>;
 }
 
+/** Characters of a line that is not understood. */
+const SHOWN = 40;
+
 interface QmpMessage {
   readonly QMP?: unknown;
   readonly return?: unknown;
@@ -54,24 +57,43 @@ export class Qmp {
   }
 
   /** Fails everything that still waits. */
-  close(): void {
+  close(why = 'QEMU has gone'): void {
     if (this.#closed !== null) return;
-    this.#closed = new BootImageError('machine-failed', 'QEMU has gone');
+    this.#closed = new BootImageError('machine-failed', why);
     this.#greeting.reject(this.#closed);
     for (const reply of this.#waiting.splice(0)) reply.reject(this.#closed);
   }
 
   #receive(text: string): void {
+    if (this.#closed !== null) return;
     const lines = (this.#rest + text).split('\n');
     this.#rest = lines.pop() ?? '';
     for (const line of lines) {
       if (line.trim() === '') continue;
-      const message = JSON.parse(line) as QmpMessage;
-      if (message.QMP !== undefined) this.#greeting.resolve(undefined);
-      else if (message.event !== undefined) this.#onEvent({ event: message.event, data: message.data ?? {} });
-      else if (message.error !== undefined) {
-        this.#waiting.shift()?.reject(new BootImageError('machine-failed', `QEMU: ${message.error.desc}`));
-      } else this.#waiting.shift()?.resolve(message.return);
+      const message = parse(line);
+      if (message === null) {
+        this.close(`QEMU's monitor said "${line.slice(0, SHOWN)}", which is no QMP`);
+        return;
+      }
+      this.#dispatch(message);
     }
+  }
+
+  #dispatch(message: QmpMessage): void {
+    if (message.QMP !== undefined) this.#greeting.resolve(undefined);
+    else if (message.event !== undefined) this.#onEvent({ event: message.event, data: message.data ?? {} });
+    else if (message.error !== undefined) {
+      this.#waiting.shift()?.reject(new BootImageError('machine-failed', `QEMU: ${message.error.desc}`));
+    } else this.#waiting.shift()?.resolve(message.return);
+  }
+}
+
+/** Null for what is no JSON object. */
+function parse(line: string): QmpMessage | null {
+  try {
+    const value = JSON.parse(line) as unknown;
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : null;
+  } catch {
+    return null;
   }
 }

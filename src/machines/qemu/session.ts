@@ -35,6 +35,8 @@ export interface SessionOptions {
   readonly needed: number;
   readonly onConsole: (bytes: Uint8Array) => void;
   readonly onEvent?: (event: QmpEvent) => void;
+  /** Ends QEMU as long as it is not ready; whoever has the session ends it afterwards. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Devices of microvm that kernels find the time with, and that its ACPI does not replace. */
@@ -96,15 +98,26 @@ export class QemuSession {
 
   /**
    * Starts QEMU and waits until it stands ready.
-   * @throws BootImageError `machine-failed` with what QEMU said
+   * @throws BootImageError `machine-failed` with what QEMU said, `aborted`
    */
   static async start(options: SessionOptions): Promise<QemuSession> {
+    const { signal } = options;
     const session = new QemuSession(options);
-    await session.guarded(async () => {
-      await session.qmp.begin();
-      await session.gdb.begin();
-    });
-    return session;
+    const abort = (): void => void session.stop();
+    signal?.addEventListener('abort', abort);
+    if (signal?.aborted === true) abort();
+    try {
+      await session.guarded(async () => {
+        await session.qmp.begin();
+        await session.gdb.begin();
+      });
+      return session;
+    } catch (error) {
+      if (signal?.aborted !== true) throw error;
+      throw new BootImageError('aborted', 'stopped before QEMU was ready', { cause: error });
+    } finally {
+      signal?.removeEventListener('abort', abort);
+    }
   }
 
   /**

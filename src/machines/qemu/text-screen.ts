@@ -1,5 +1,9 @@
 /** Reads a VGA text screen through the monitor, while the guest runs. */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Qmp } from './qmp.js';
+
+/** Longest wait for the screen of a guest that is to end. */
+const PATIENCE_MS = 500;
 
 const CRTC_INDEX = 0x3d4;
 const CRTC_DATA = 0x3d5;
@@ -17,8 +21,7 @@ async function crtc(qmp: Qmp, register: number): Promise<number> {
   return parseInt(answer?.[1] ?? '0', 16);
 }
 
-/** 25 lines of 80 columns, without trailing blanks. */
-export async function readTextScreen(qmp: Qmp): Promise<string[]> {
+async function readScreen(qmp: Qmp): Promise<string[]> {
   const start = (await crtc(qmp, START_HIGH)) * 256 + (await crtc(qmp, START_LOW));
   const dump = await qmp.monitor(`xp /${String(CELLS)}hx 0x${TEXT_MEMORY.toString(16)}`);
   const cells = [...dump.matchAll(/ 0x([0-9a-f]{4})/g)].map(([, cell]) => parseInt(cell ?? '', 16) & 0xff);
@@ -31,4 +34,10 @@ export async function readTextScreen(qmp: Qmp): Promise<string[]> {
       .join('')
       .trimEnd(),
   );
+}
+
+/** 25 lines of 80 columns, without trailing blanks; none if QEMU does not answer, or not soon. */
+export async function readTextScreen(qmp: Qmp): Promise<string[]> {
+  const patience = delay(PATIENCE_MS, undefined, { ref: false }).then(() => []);
+  return Promise.race([readScreen(qmp).catch(() => []), patience]);
 }

@@ -175,18 +175,56 @@ describe.runIf(haveQemu)('when QEMU fails', () => {
     await expect(start).rejects.toThrow(/no-such-device.*not a valid device model name/);
   });
 
-  it('is something else altogether', async () => {
+  describe('because it is something else altogether', () => {
     const folder = mkdtempSync(join(tmpdir(), 'bzelf-fake-'));
-    try {
-      const fake = join(folder, 'qemu');
-      writeFileSync(fake, '#!/bin/sh\necho "cannot do that" >&2\nexit 3\n');
-      chmodSync(fake, 0o755);
-      await expect(boot(program(FOREVER), { binary: fake })).rejects.toThrow(
-        'QEMU exited with status 3: cannot do that',
-      );
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
-    }
+    afterAll(() => rmSync(folder, { recursive: true, force: true }));
+    const fake = (...script: readonly string[]): string => {
+      const path = join(folder, `qemu-${String(readdirSync(folder).length)}`);
+      writeFileSync(path, ['#!/bin/sh', ...script, ''].join('\n'));
+      chmodSync(path, 0o755);
+      return path;
+    };
+
+    it('that says why it cannot', async () => {
+      const start = boot(program(FOREVER), { binary: fake('echo "cannot do that" >&2', 'exit 3') });
+      await expect(start).rejects.toThrow('QEMU exited with status 3: cannot do that');
+    });
+
+    // Descriptor 3 is the monitor, 4 the gdb stub.
+    it.each([
+      ['no JSON', 'yes >&3', /monitor said "y", which is no QMP/],
+      ['JSON of another kind', `echo '{"QMP":{}}' >&3; echo '[1,2]' >&3; sleep 1000`, /monitor said "\[1,2\]"/],
+      ['null', 'echo null >&3; sleep 1000', /monitor said "null"/],
+      [
+        'no packets of gdb',
+        `echo '{"QMP":{}}' >&3; read -r _ <&3; echo '{"return":{}}' >&3; printf '$a*\\001#00' >&4; sleep 1000`,
+        /gdb stub sent a packet that is none/,
+      ],
+    ])('that says %s', async (_what, script, words) => {
+      await expect(boot(program(FOREVER), { binary: fake(script) })).rejects.toThrow(words);
+    });
+
+    it('that says nothing: a signal ends the wait', async () => {
+      const word = String(1_000_000 + process.pid);
+      const machine = createQemuMachine({ accel: 'tcg', binary: fake(`trap '' TERM INT; sleep ${word}; sleep 1`) });
+      const abort = new AbortController();
+      const start = machine.start(program(FOREVER), { onConsole: () => undefined, signal: abort.signal });
+      setTimeout(() => abort.abort(), 300);
+      await expect(start).rejects.toMatchObject({ code: 'aborted' });
+      expect(processesWith(word)).toEqual([]);
+    });
+  });
+
+  it('is started by a script: both end with the guest', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'bzelf-wrapper-'));
+    const path = join(folder, 'qemu');
+    writeFileSync(path, `#!/bin/sh\n${findQemu()} "$@"\n`);
+    chmodSync(path, 0o755);
+    const name = `wrapped-${String(process.pid)}`;
+    const { exit } = await boot(program(FOREVER), { binary: path, extraArgs: ['-name', name] }, { milliseconds: 300 });
+    expect(exit.end).toBe('stopped');
+    expect(processesWith(name)).toEqual([]);
+    rmSync(folder, { recursive: true });
   });
 
   it('dies: the guest has failed, and says how', async () => {
