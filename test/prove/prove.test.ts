@@ -1,14 +1,17 @@
 /** prove on every real kernel, and on images whose headers lie. */
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { pcMemoryMap } from '../../src/boot/memory-map.js';
 import type { BootImage } from '../../src/bzimage/boot-image.js';
 import { readBootImage } from '../../src/bzimage/read-boot-image.js';
 import { proveImage } from '../../src/machines/prove/prove-image.js';
+import { findQemu } from '../../src/machines/qemu/find-qemu.js';
 import { pack } from '../../src/pack/pack.js';
 import { isProved, type Proof } from '../../src/verify/prove.js';
 import { corpus, corpusFile, readCorpus } from '../kernels/corpus.js';
 import { debianKernel } from '../kernels/debian.js';
-import { readFileSync } from 'node:fs';
 import { haveQemu } from '../machines/guests.js';
 import { withPayload } from './images.js';
 
@@ -169,6 +172,34 @@ describe.runIf(haveQemu && corpusFile('k64-gzip.bzImage') !== null)('an image th
       timeout: 1500,
     });
     expect(proof).toMatchObject({ kernel: null, failure: 'the kernel was not entered within 1.5 s' });
+  });
+
+  it('halts: noticed, with what it said last', async () => {
+    const bytes = new Uint8Array(readCorpus('k32-gzip.bzImage'));
+    const { stages } = readBootImage(bytes);
+    // movw $0x3f8, %dx; movb $'!', %al; outb %al, %dx; cli; hlt.
+    bytes.set([0x66, 0xba, 0xf8, 0x03, 0xb0, 0x21, 0xee, 0xfa, 0xf4], stages.protected_mode?.offset ?? 0);
+    const proof = await prove(readBootImage(bytes));
+    expect(proof).toMatchObject({ kernel: null, failure: 'the guest halted its processors' });
+    expect(proof.lastWords.at(-1)).toMatch(/!$/);
+  });
+
+  it('is none whose QEMU dies', async () => {
+    const bytes = new Uint8Array(readCorpus('k32-gzip.bzImage'));
+    const { stages } = readBootImage(bytes);
+    bytes.set([0xeb, 0xfe], stages.protected_mode?.offset ?? 0);
+    const folder = mkdtempSync(join(tmpdir(), 'bzelf-dying-'));
+    try {
+      const binary = join(folder, 'qemu');
+      writeFileSync(binary, `#!/bin/sh\n${findQemu()} "$@" &\nsleep 3\necho "out of steam" >&2\nkill -9 $!\nwait $!\n`);
+      chmodSync(binary, 0o755);
+      const proof = proveImage(readBootImage(bytes), {
+        ...{ memory: pcMemoryMap(128n << 20n), kaslr: false, timeout: 60_000, binary },
+      });
+      await expect(proof).rejects.toThrow(/^QEMU exited with status 137: out of steam/);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('crashes: the guest is gone', async () => {

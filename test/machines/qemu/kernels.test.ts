@@ -11,6 +11,7 @@ import { pcMemoryMap } from '../../../src/boot/memory-map.js';
 import type { Stage } from '../../../src/boot/plan.js';
 import type { PlanRequest } from '../../../src/boot/request.js';
 import { latin1 } from '../../../src/bytes/byte-view.js';
+import { demoInitramfs } from '../../../src/cpio/initramfs.js';
 import { writeCpio } from '../../../src/cpio/newc.js';
 import { setCpuState } from '../../../src/machines/qemu/cpu-state.js';
 import { findQemu } from '../../../src/machines/qemu/find-qemu.js';
@@ -158,6 +159,16 @@ describe.runIf(haveQemu)('kernels from the field in QEMU', () => {
       expect(text).toMatch(/Kernel panic - not syncing: VFS: Unable to mount root fs/);
     },
   );
+
+  it.runIf(corpusFile('field/vmlinuz-2.6.24.3') !== null)('2.6.24.3 is done when its init has ended', async () => {
+    const kernel = await open('vmlinuz-2.6.24.3');
+    const commandLine = `noapic ${EARLY}`;
+    const { text, exit } = await boot(
+      planFor(kernel, { stage: 'decompressor', commandLine, initrd: demoInitramfs(32) }),
+    );
+    expect(text).toContain('INIT-END');
+    expect(exit).toEqual({ end: 'powered-off', reason: 'the guest halted' });
+  });
 
   it.runIf(corpusFile('field/bzImage-2.4.24') !== null)('2.4.24 runs, on the screen', async () => {
     const commandLine = 'ide0=noprobe ide1=noprobe root=/dev/none';
