@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { BootImageError, describeError } from '../bytes/error.js';
+import { writeError } from '../node/files.js';
 import { createIo, type CliIo, type CommonOptions } from './io.js';
 import {
   addCommonOptions,
@@ -190,10 +191,17 @@ function build(): Command {
   return program;
 }
 
+let outputLost = false;
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   // The reader of a pipe has gone: nobody hears the rest, but the exit status still counts.
-  if (error.code !== 'EPIPE') throw error;
+  if (error.code === 'EPIPE' || outputLost) return;
+  outputLost = true;
+  process.stderr.write(`bzelf: ${describeError(writeError('-', error))}\n`);
+  // Whatever else the command finds: its result has not arrived.
+  process.once('exit', () => (process.exitCode = EXIT.outside));
 });
+// Where remarks cannot be written, the work still can be done.
+process.stderr.on('error', () => undefined);
 
 async function main(): Promise<void> {
   try {

@@ -40,6 +40,26 @@ function readError(path: string, error: unknown): BootImageError {
   });
 }
 
+/** What a write that the system refused is to the user; `path` as on the command line. */
+export function writeError(path: string, error: unknown): BootImageError {
+  const code = errno(error);
+  const reasons: Record<string, string> = {
+    ENOSPC: 'no space left on the device',
+    EDQUOT: 'the disk quota is used up',
+    EFBIG: 'larger than a file may be',
+    EACCES: 'permission denied',
+    EPERM: 'permission denied',
+    EROFS: 'the file system is read-only',
+    ENOENT: 'the directory does not exist',
+    EPIPE: 'the reader has gone',
+  };
+  const name = path === '-' ? 'standard output' : path;
+  return new BootImageError('file-unwritable', `${name}: ${reasons[code] ?? (code === '' ? String(error) : code)}`, {
+    hint: path === '-' ? 'send it elsewhere' : 'choose another file',
+    cause: error,
+  });
+}
+
 /** Reads from a descriptor whose length is not known beforehand: a pipe or a device. */
 function readStream(fd: number, name: string): Uint8Array {
   const chunks: Uint8Array[] = [];
@@ -192,20 +212,7 @@ export function writeFileAtomically(path: string, content: Uint8Array | ((fd: nu
         // Nothing was created.
       }
     }
-    if (error instanceof BootImageError) throw error;
-    const reasons: Record<string, string> = {
-      ENOSPC: 'no space left on the device',
-      EACCES: 'permission denied',
-      EPERM: 'permission denied',
-      EROFS: 'the file system is read-only',
-      ENOENT: 'the directory does not exist',
-      EPIPE: 'the reader has gone',
-    };
-    const code = errno(error);
-    throw new BootImageError('file-unwritable', `${path}: ${reasons[code] ?? (code === '' ? String(error) : code)}`, {
-      hint: 'choose another output file with -o',
-      cause: error,
-    });
+    throw error instanceof BootImageError ? error : writeError(path, error);
   }
 }
 
