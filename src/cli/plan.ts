@@ -2,9 +2,9 @@
 import { ramEnd } from '../boot/memory-map.js';
 import type { BootPlan } from '../boot/plan.js';
 import { planToJson } from '../boot/plan-json.js';
-import { writeRegions } from '../machines/ram-file/write-regions.js';
+import { writeRegionsInTurns } from '../machines/ram-file/write-regions.js';
 import { wrapPlan } from '../machines/wrapper/elf-wrapper.js';
-import { setLength, writeFileAtomically } from '../node/files.js';
+import { writeFileAtomically, writeSparseFileAtomically } from '../node/files.js';
 import { toJson, type CliIo, type CommonOptions } from './io.js';
 import type { PlanOptions } from './options.js';
 import { drawPlan } from './plan-drawing.js';
@@ -16,23 +16,20 @@ export interface PlanCommandOptions extends CommonOptions, PlanOptions {
 }
 
 /** RAM from address 0 to its end, holes where the plan has nothing; the CPU's state and the rest beside it as JSON. */
-function writeRamImage(plan: BootPlan, path: string): void {
-  writeFileAtomically(path, (fd) => {
-    setLength(fd, Number(ramEnd(plan.memory)));
-    writeRegions(fd, plan.regions, ({ address }) => Number(address), true);
-  });
+async function writeRamImage(plan: BootPlan, path: string): Promise<void> {
+  await writeSparseFileAtomically(path, Number(ramEnd(plan.memory)), (fd) => writeRegionsInTurns(fd, plan.regions));
   writeFileAtomically(`${path}.json`, new TextEncoder().encode(`${toJson(planToJson(plan))}\n`));
 }
 
 export async function runPlan(path: string, options: PlanCommandOptions, io: CliIo): Promise<number> {
   const { plan } = await preparePlan(path, options, '');
-  if (options.ram !== undefined) {
-    writeRamImage(plan, options.ram);
-    io.note(`${options.ram}: memory, ${options.ram}.json: everything else`);
-  }
   if (options.elf !== undefined) {
     writeFileAtomically(options.elf, wrapPlan(plan));
     io.note(`${options.elf}: for multiboot and PVH loaders, on a machine with the same memory`);
+  }
+  if (options.ram !== undefined) {
+    await writeRamImage(plan, options.ram);
+    io.note(`${options.ram}: memory, ${options.ram}.json: everything else`);
   }
   if (io.asJson) io.json(planToJson(plan));
   else io.out(`${drawPlan(plan, io.width, io).join('\n')}\n`);

@@ -12,6 +12,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { BootImageError } from '../bytes/error.js';
 import { temporaryName } from './temporary-name.js';
 
@@ -125,22 +126,52 @@ export function readImage(path: string): Uint8Array {
   }
 }
 
+/** Temporary names of files that this process has not finished. */
 const unfinished = new Set<string>();
-let cleaning = false;
 
-function forgetOnExit(path: string): void {
-  unfinished.add(path);
-  if (cleaning) return;
-  cleaning = true;
-  process.on('exit', () => {
-    for (const path of unfinished) {
-      try {
-        unlinkSync(path);
-      } catch {
-        // Already gone.
-      }
-    }
-  });
+function discard(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // Already gone.
+  }
+}
+
+const discardUnfinished = (): void => unfinished.forEach(discard);
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
+
+/** Cleans up before the death that a signal is by default; where someone else listens to it, that is theirs to decide. */
+function onSignal(name: NodeJS.Signals): void {
+  if (process.listenerCount(name) > 1) return;
+  discardUnfinished();
+  unguard();
+  process.kill(process.pid, name);
+}
+
+let guarded = false;
+
+function guard(): void {
+  if (guarded) return;
+  guarded = true;
+  for (const name of SIGNALS) process.on(name, onSignal);
+  process.on('exit', discardUnfinished);
+}
+
+function unguard(): void {
+  guarded = false;
+  for (const name of SIGNALS) process.off(name, onSignal);
+  process.off('exit', discardUnfinished);
+}
+
+/**
+ * Leaves signals alone again when no file is unfinished. One that came during a synchronous write is only delivered by
+ * the event loop's next turn, and would be lost before.
+ */
+async function settle(): Promise<void> {
+  await nextTurn();
+  await nextTurn();
+  if (guarded && unfinished.size === 0) unguard();
 }
 
 function writeAll(fd: number, bytes: Uint8Array): void {
@@ -165,58 +196,111 @@ function isSpecial(path: string): boolean {
   }
 }
 
-/**
- * Writes a whole file under a temporary name beside `path` and renames it, so that a failed run leaves the old file;
- * `-` is standard output. A symbolic link at `path` is replaced, never followed, unless it leads to a device or pipe.
- * `write` may be given instead of bytes to fill the open file (sparse RAM images).
- * @throws BootImageError `file-unwritable`
- */
-export function writeFileAtomically(path: string, content: Uint8Array | ((fd: number) => void)): void {
-  const fill = (fd: number): void => {
-    if (typeof content === 'function') content(fd);
-    else writeAll(fd, content);
-  };
-  let temporary: string | null = null;
-  try {
-    if (path === '-') {
-      fill(1);
-      return;
-    }
-    if (isSpecial(path)) {
-      const fd = openSync(path, 'w');
-      try {
-        fill(fd);
-      } finally {
-        closeSync(fd);
-      }
+/** A file that is being written: under a temporary name, or in place where there is nothing to replace. */
+class OutputFile {
+  readonly fd: number;
+  readonly #path: string;
+  readonly #temporary: string | null;
+  #open = true;
+
+  constructor(path: string) {
+    this.#path = path;
+    if (path === '-' || isSpecial(path)) {
+      this.#temporary = null;
+      this.fd = path === '-' ? 1 : openSync(path, 'w');
       return;
     }
     if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true) {
       throw new BootImageError('file-unwritable', `${path}: is a directory`, { hint: 'name a file' });
     }
-    temporary = join(dirname(path), `.${basename(path)}.${temporaryName()}.tmp`);
-    const fd = openSync(temporary, 'wx', 0o666);
-    forgetOnExit(temporary);
+    this.#temporary = join(dirname(path), `.${basename(path)}.${temporaryName()}.tmp`);
+    guard();
     try {
-      fill(fd);
-    } finally {
-      closeSync(fd);
+      this.fd = openSync(this.#temporary, 'wx', 0o666);
+    } catch (error) {
+      void settle();
+      throw error;
     }
-    renameSync(temporary, path);
-    unfinished.delete(temporary);
-  } catch (error) {
-    if (temporary !== null && unfinished.delete(temporary)) {
-      try {
-        unlinkSync(temporary);
-      } catch {
-        // Nothing was created.
+    unfinished.add(this.#temporary);
+  }
+
+  /** Gives the file its name. */
+  finish(): void {
+    this.#close();
+    if (this.#temporary === null) return;
+    renameSync(this.#temporary, this.#path);
+    unfinished.delete(this.#temporary);
+  }
+
+  /** The last call in any case: of a file that is not finished nothing stays. */
+  release(): void {
+    try {
+      this.#close();
+    } finally {
+      if (this.#temporary !== null) {
+        if (unfinished.delete(this.#temporary)) discard(this.#temporary);
+        void settle();
       }
     }
-    throw error instanceof BootImageError ? error : writeError(path, error);
+  }
+
+  #close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    if (this.fd !== 1) closeSync(this.fd);
   }
 }
 
-/** Sets a file's length, leaving a hole: for sparse RAM images. */
-export function setLength(fd: number, length: number): void {
-  ftruncateSync(fd, length);
+function asWriteError(path: string, error: unknown): BootImageError {
+  return error instanceof BootImageError ? error : writeError(path, error);
+}
+
+/**
+ * Writes a whole file under a temporary name beside `path` and renames it, so that a failed run leaves the old file;
+ * `-` is standard output. A symbolic link at `path` is replaced, never followed, unless it leads to a device or pipe.
+ * A function may be given instead of bytes to fill the open file. A signal that would end the process ends it afterwards.
+ * @throws BootImageError `file-unwritable`
+ */
+export function writeFileAtomically(path: string, content: Uint8Array | ((fd: number) => void)): void {
+  try {
+    const file = new OutputFile(path);
+    try {
+      if (typeof content === 'function') content(file.fd);
+      else writeAll(file.fd, content);
+      file.finish();
+    } finally {
+      file.release();
+    }
+  } catch (error) {
+    throw asWriteError(path, error);
+  }
+}
+
+/**
+ * The same for a sparse file of `length` bytes that takes long to fill: `fill` lets the event loop turn now and then,
+ * so that a signal ends the process at once, and leaves nothing.
+ * @throws BootImageError `file-unwritable`
+ */
+export async function writeSparseFileAtomically(
+  path: string,
+  length: number,
+  fill: (fd: number) => Promise<void>,
+): Promise<void> {
+  if (isSpecial(path)) {
+    throw new BootImageError('file-unwritable', `${path}: is no regular file`, { hint: 'choose another file' });
+  }
+  try {
+    const file = new OutputFile(path);
+    try {
+      ftruncateSync(file.fd, length);
+      await fill(file.fd);
+      file.finish();
+    } finally {
+      file.release();
+    }
+  } catch (error) {
+    throw asWriteError(path, error);
+  } finally {
+    await settle();
+  }
 }
