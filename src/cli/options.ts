@@ -1,5 +1,6 @@
 /** Options of the commands, apart from their work, so that `--help` loads nothing else. */
 import { type Command, InvalidArgumentError } from 'commander';
+import { BootImageError } from '../bytes/error.js';
 
 /** Options that work everywhere. */
 export function addCommonOptions(command: Command): Command {
@@ -74,4 +75,18 @@ export interface PlanOptions {
   readonly kaslr?: string | true;
   readonly role?: 'dom0' | 'domu';
   readonly limit: number;
+}
+
+/**
+ * Standard input can be read once.
+ * @param files names by argument or option, `-` for standard input.
+ * @throws BootImageError `bad-argument` where two of them are standard input
+ */
+export function checkStandardInput(files: Readonly<Record<string, string | undefined>>): void {
+  const [first, second] = Object.keys(files).filter((field) => files[field] === '-');
+  if (first === undefined || second === undefined) return;
+  throw new BootImageError('bad-argument', `${first} and ${second} cannot both come from standard input`, {
+    field: second,
+    hint: 'name a file',
+  });
 }

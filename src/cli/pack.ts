@@ -4,7 +4,7 @@ import { readImage, writeFileAtomically } from '../node/files.js';
 import { parseNote, parseNoteName } from '../pack/edit-notes.js';
 import { pack } from '../pack/pack.js';
 import type { CliIo, CommonOptions } from './io.js';
-import type { COMPRESSIONS } from './options.js';
+import { checkStandardInput, type COMPRESSIONS } from './options.js';
 import { openKernel } from './probe.js';
 
 export interface PackOptions extends CommonOptions {
@@ -24,6 +24,7 @@ export async function runPack(path: string, options: PackOptions, io: CliIo): Pr
   if (io.asJson && options.output === '-') {
     throw new BootImageError('bad-argument', '--json and an image cannot both go to standard output', { field: '-o' });
   }
+  checkStandardInput({ image: path, '--initrd': options.initrd });
   const image = await openKernel(path);
   const packed = await pack(
     image,

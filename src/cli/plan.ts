@@ -1,4 +1,5 @@
 /** The `plan` command: what goes where, and how the CPU starts. */
+import { BootImageError } from '../bytes/error.js';
 import { ramEnd } from '../boot/memory-map.js';
 import type { BootPlan } from '../boot/plan.js';
 import { planToJson } from '../boot/plan-json.js';
@@ -21,16 +22,30 @@ async function writeRamImage(plan: BootPlan, path: string): Promise<void> {
   writeFileAtomically(`${path}.json`, new TextEncoder().encode(`${toJson(planToJson(plan))}\n`));
 }
 
+function checkOptions({ ram, elf }: PlanCommandOptions, io: CliIo): void {
+  const refuse = (field: string, message: string, hint: string): never => {
+    throw new BootImageError('bad-argument', message, { field, hint });
+  };
+  if (ram === '-') refuse('--ram', 'a RAM image needs a file name', 'use --ram FILE');
+  if (elf !== '-') return;
+  if (io.asJson) refuse('--json', 'standard output cannot take both JSON and the ELF file', 'use --elf FILE');
+  if (process.stdout.isTTY)
+    refuse('--elf', 'the ELF file is binary and standard output is a terminal', 'use --elf FILE, or --elf - | ...');
+}
+
 export async function runPlan(path: string, options: PlanCommandOptions, io: CliIo): Promise<number> {
+  checkOptions(options, io);
+  const { ram, elf } = options;
   const { plan } = await preparePlan(path, options, '');
-  if (options.elf !== undefined) {
-    writeFileAtomically(options.elf, wrapPlan(plan));
-    io.note(`${options.elf}: for multiboot and PVH loaders, on a machine with the same memory`);
+  if (elf !== undefined) {
+    writeFileAtomically(elf, wrapPlan(plan));
+    if (elf !== '-') io.note(`${elf}: for multiboot and PVH loaders, on a machine with the same memory`);
   }
-  if (options.ram !== undefined) {
-    await writeRamImage(plan, options.ram);
-    io.note(`${options.ram}: memory, ${options.ram}.json: everything else`);
+  if (ram !== undefined) {
+    await writeRamImage(plan, ram);
+    io.note(`${ram}: memory, ${ram}.json: everything else`);
   }
+  if (elf === '-') return 0;
   if (io.asJson) io.json(planToJson(plan));
   else io.out(`${drawPlan(plan, io.width, io).join('\n')}\n`);
   return 0;

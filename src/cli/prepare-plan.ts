@@ -8,7 +8,7 @@ import type { Vmlinux } from '../kernel/vmlinux.js';
 import { readImage } from '../node/files.js';
 import { planStart } from '../verify/obey.js';
 import { createSubject, subjectOf } from '../verify/subject.js';
-import type { PlanOptions } from './options.js';
+import { checkStandardInput, type PlanOptions } from './options.js';
 import { openBootImage, type ProbeChoice } from './probe.js';
 
 /** Milliseconds that the host took; what was not done took none. */
@@ -50,7 +50,7 @@ function readText(path: string): string {
 
 /**
  * @param commandLine the kernel command line without `--append`.
- * @throws BootImageError whatever reading, decompressing and planning refuse.
+ * @throws BootImageError `bad-argument`; whatever reading, decompressing and planning refuse.
  */
 export async function preparePlan(
   path: string,
@@ -58,6 +58,7 @@ export async function preparePlan(
   commandLine: string,
   signal?: AbortSignal,
 ): Promise<PreparedPlan> {
+  checkStandardInput({ image: path, '--initrd': options.initrd, '--e820': options.e820 });
   const started = performance.now();
   const image = await openBootImage(path, options);
   const request = requestFromOptions(options, commandLine);

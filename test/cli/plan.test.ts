@@ -4,14 +4,16 @@ import {
   existsSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   readSync,
   rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { spawnSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseMemoryMap } from '../../src/boot/e820.js';
 import { parseMemorySize, pcMemoryMap } from '../../src/boot/memory-map.js';
@@ -23,6 +25,7 @@ import { loadCorpus } from '../boot/images.js';
 import { readMemory } from '../boot/invariants.js';
 import { corpusFile } from '../kernels/corpus.js';
 
+const program = resolve(import.meta.dirname, '../../bin/bzelf');
 const kernel = corpusFile('k32-gzip.bzImage');
 
 describe.skipIf(kernel === null)('bzelf plan', () => {
@@ -139,5 +142,36 @@ describe.skipIf(kernel === null)('bzelf plan', () => {
     await expect(run({ ram, elf, memory: '8M' })).rejects.toMatchObject({ code: 'does-not-fit' });
     await expect(run({ elf, enter: 'setup' })).rejects.toMatchObject({ code: 'unsupported' });
     expect(existsSync(ram) || existsSync(elf)).toBe(false);
+  });
+
+  it('--elf - is the ELF file and nothing else', async () => {
+    const elf = join(folder, 'elf');
+    await run({ elf });
+    const { status, stdout } = spawnSync(
+      process.execPath,
+      [program, 'plan', kernel ?? '', '--memory', '64M', '--elf', '-'],
+      {
+        maxBuffer: 1 << 30,
+      },
+    );
+    expect(status).toBe(0);
+    expect(Buffer.compare(stdout, readFileSync(elf))).toBe(0);
+  });
+
+  it('refuses what standard input and output cannot do', async () => {
+    const refused = { code: 'bad-argument' };
+    await expect(run({ ram: '-' })).rejects.toMatchObject({ ...refused, message: 'a RAM image needs a file name' });
+    await expect(run({ elf: '-', json: true })).rejects.toMatchObject(refused);
+    await expect(run({ initrd: '-', e820: '-' })).rejects.toMatchObject({ ...refused, field: '--e820' });
+    for (const args of [
+      ['plan', '--initrd', '-', '-'],
+      ['boot', '--initrd', '-', '-'],
+      ['pack', '--initrd', '-', '-o', join(folder, 'packed'), '-'],
+    ]) {
+      const { status, stderr } = spawnSync(process.execPath, [program, ...args], { encoding: 'utf8', input: 'x' });
+      expect(stderr).toMatch(/^bzelf: image and --initrd cannot both come from standard input .*\n$/);
+      expect(status).toBe(2);
+    }
+    expect(readdirSync(folder)).toEqual([]);
   });
 });
