@@ -49,6 +49,14 @@ async function withKernelParameters(options: BootOptions): Promise<BootOptions> 
   return { ...options, append: [...parameters, options.append ?? SERIAL_COMMAND_LINE].join(' ') };
 }
 
+function refuseBios({ bios }: BootOptions): void {
+  if (bios === undefined) return;
+  throw new BootImageError('bad-argument', 'a QEMU machine takes its own BIOS', {
+    field: '--bios',
+    hint: 'drop it, or use --machine v86 for a 32-bit kernel',
+  });
+}
+
 async function loadMachine(plan: BootPlan, options: BootOptions): Promise<Machine> {
   const forQemu = options.qemuMachine !== undefined || plan.bits === 64;
   const name = options.machine ?? (forQemu ? 'qemu' : 'v86');
@@ -61,6 +69,7 @@ async function loadMachine(plan: BootPlan, options: BootOptions): Promise<Machin
     const { createNodeV86Machine } = await import('../machines/v86/node.js');
     return createNodeV86Machine(options.bios === undefined ? {} : { bios: options.bios });
   }
+  refuseBios(options);
   const { createQemuMachine } = await import('../machines/qemu/qemu-machine.js');
   return createQemuMachine(qemuOptions(options));
 }
@@ -112,6 +121,17 @@ interface Run {
   readonly probe: ProbeListener | null;
 }
 
+/** Says what a start can do about a kernel that is no ELF file; the library's hint is about taking it out. */
+function explainNoElf(error: unknown): never {
+  if (!(error instanceof BootImageError) || error.code !== 'payload-not-elf') throw error;
+  throw new BootImageError(error.code, error.message, {
+    offset: error.offset,
+    field: error.field,
+    hint: 'enter it at the setup or decompressor stage',
+    cause: error,
+  });
+}
+
 /** The host's part at the hook: the kernel, decompressed now, goes where the image's own setup has left room. */
 async function answerHook(
   { image, request, plan, times }: PreparedPlan,
@@ -119,7 +139,7 @@ async function answerHook(
   ...[bootParams, read]: Parameters<NonNullable<StartOptions['onHook']>>
 ): Promise<BootPlan> {
   const started = performance.now();
-  const vmlinux = await recoverVmlinux(image, { limit: options.limit });
+  const vmlinux = await recoverVmlinux(image, { limit: options.limit }).catch(explainNoElf);
   const recovered = performance.now();
   const page = await read(bootParams, BOOT_PARAMS.size);
   const resumed = resumeAtKernel(image, vmlinux, plan, { bootParams, page }, request);
@@ -129,6 +149,7 @@ async function answerHook(
 }
 
 async function runGuest(path: string, options: BootOptions, io: CliIo, stopper: Stopper, run: Run): Promise<GuestExit> {
+  if ((options.machine ?? (options.qemuMachine && 'qemu')) === 'qemu') refuseBios(options);
   const prepared = await preparePlan(path, await withKernelParameters(options), SERIAL_COMMAND_LINE, stopper.signal);
   run.hostMs = { ...prepared.times, place: 0 };
   const machine = await loadMachine(prepared.plan, options);

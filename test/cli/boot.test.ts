@@ -10,6 +10,8 @@ import { corpusFile } from '../kernels/corpus.js';
 const program = resolve(import.meta.dirname, '../../bin/bzelf');
 const kernel = corpusFile('k32-gzip.bzImage');
 const kernel64 = corpusFile('k64-gzip.bzImage');
+const old = corpusFile('field/vmlinuz-2.6.24.3');
+const haveBios = existsSync('/usr/share/seabios/bios.bin');
 
 interface Result {
   readonly status: number | null;
@@ -114,7 +116,8 @@ describe.runIf(kernel !== null)('bzelf boot', () => {
     ['an image that is not there', ['/nonexistent/image'], 3, /no such file/],
     ['more processors than v86 has', [image, '--machine', 'v86', '--smp', '2'], 2, /--machine qemu/],
     ['a QEMU machine for v86', [image, '--machine', 'v86', '--qemu-machine', 'pc'], 2, /--machine qemu/],
-    ['more memory than v86 has', [image, '--machine', 'v86', '--memory', '3G'], 1, /--memory 2047M/],
+    ['more memory than v86 has', [image, '--machine', 'v86', '--memory', '3G'], 1, /3072 MiB.*--memory 2047M/],
+    ['a BIOS for QEMU', [image, '--machine', 'qemu', '--bios', '/nonexistent/bios.bin'], 2, /--bios.*v86/],
   ])('refuses %s', async (_name, args, expected, message) => {
     const { status, stderr, stdout } = await boot(args);
     expect(stderr).toMatch(message);
@@ -126,7 +129,21 @@ describe.runIf(kernel !== null)('bzelf boot', () => {
     expect([status, stderr]).toEqual([1, expect.stringContaining('use --machine qemu')]);
   });
 
-  it.runIf(existsSync('/usr/share/seabios/bios.bin'))('answers the hook', async () => {
+  it.runIf(kernel64 !== null)('refuses a BIOS for the QEMU that a 64-bit kernel needs', async () => {
+    const { status, stderr } = await boot([kernel64 ?? '', '--bios', '/nonexistent/bios.bin']);
+    expect([status, stderr]).toEqual([2, expect.stringMatching(/--bios.*v86/)]);
+  });
+
+  it.runIf(haveBios && old !== null)('says at the hook where a kernel without an ELF file can be entered', async () => {
+    const { status, stderr } = await boot([old ?? '', '--enter', 'hook']);
+    expect([status, lastLine(stderr)]).toEqual([
+      1,
+      expect.stringMatching(/not an ELF file.*; enter it at the setup or/),
+    ]);
+    expect(stderr).not.toContain('--what');
+  });
+
+  it.runIf(haveBios)('answers the hook', async () => {
     const { status, stderr } = await boot([
       image,
       '--enter',

@@ -1,6 +1,5 @@
 /** Makes an emulated PC that stands still. */
 import { BootImageError } from '../../bytes/error.js';
-import { hex } from '../../bytes/numbers.js';
 import type { V86Constructor, V86Emulator } from './internals.js';
 import { landingDisk } from './landing.js';
 
@@ -19,19 +18,16 @@ export interface V86Bios {
   readonly vgaBios: Uint8Array | null;
 }
 
-/** v86 keeps guest memory below 2 GiB, in steps of 128 KiB. */
-const MEMORY_LIMIT = 2n ** 31n - 2n ** 17n;
-
 /** A fresh ArrayBuffer, which v86 wants for its files. */
 function ownBuffer(bytes: Uint8Array): { readonly buffer: ArrayBuffer } {
   return { buffer: new Uint8Array(bytes).buffer };
 }
 
 /**
- * @param memory bytes of guest RAM, a multiple of 128 KiB or rounded up to one.
+ * @param memory bytes of guest RAM, below 2 GiB, a multiple of 128 KiB or rounded up to one.
  * @param firmware null for a PC without a BIOS; else it will start the boot sector of landing.ts.
  * @param note what v86 has to say before it gives up.
- * @throws BootImageError `does-not-fit`, `machine-failed`
+ * @throws BootImageError `machine-failed`
  */
 export async function createEmulator(
   parts: V86Parts,
@@ -39,16 +35,6 @@ export async function createEmulator(
   firmware: V86Bios | null,
   note: (line: string) => void,
 ): Promise<V86Emulator> {
-  if (memory > MEMORY_LIMIT) {
-    throw new BootImageError(
-      'does-not-fit',
-      `v86 has at most ${hex(MEMORY_LIMIT)} bytes of memory, not ${hex(memory)}`,
-      {
-        field: 'memory',
-        hint: 'use --memory 2047M or less, or --machine qemu',
-      },
-    );
-  }
   return new Promise((resolve, reject) => {
     const emulator = new parts.V86({
       wasm_fn: async (imports) => {
