@@ -14,7 +14,7 @@ import {
 import { spawnSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseMemoryMap } from '../../src/boot/e820.js';
 import { parseMemorySize, pcMemoryMap } from '../../src/boot/memory-map.js';
 import { planBoot } from '../../src/boot/plan-boot.js';
@@ -173,5 +173,29 @@ describe.skipIf(kernel === null)('bzelf plan', () => {
       expect(status).toBe(2);
     }
     expect(readdirSync(folder)).toEqual([]);
+  });
+
+  const small = mkdtempSync(join(tmpdir(), 'bzelf-small-'));
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', small]).status === 0;
+  afterAll(() => {
+    if (mounted) spawnSync('umount', [small]);
+    rmSync(small, { recursive: true, force: true });
+  });
+
+  it.runIf(mounted)('names the file that fills a disk, and leaves nothing of it', async () => {
+    const ram = join(small, 'ram');
+    await expect(run({ ram })).rejects.toMatchObject({
+      code: 'file-unwritable',
+      message: `${ram}: no space left on the device`,
+    });
+    expect(readdirSync(small)).toEqual([]);
+  });
+
+  it('names no option that it does not have where a file cannot be written', async () => {
+    const hint = 'choose another file';
+    for (const file of [join(folder, 'none', 'x'), '/dev/full'])
+      await expect(run({ elf: file })).rejects.toMatchObject({ code: 'file-unwritable', hint });
+    await expect(run({ ram: join(folder, 'none', 'x') })).rejects.toMatchObject({ code: 'file-unwritable', hint });
+    await expect(run({ ram: '/dev/null' })).rejects.toMatchObject({ message: '/dev/null: is no regular file', hint });
   });
 });
