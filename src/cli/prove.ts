@@ -5,6 +5,7 @@ import { readBootImage } from '../bzimage/read-boot-image.js';
 import { proveImage } from '../machines/prove/prove-image.js';
 import { readImage } from '../node/files.js';
 import { isProved, type KernelProof, type Proof, type StageProof } from '../verify/prove.js';
+import type { HeaderDifference, HeaderProof } from '../verify/prove-headers.js';
 import type { Difference, MemoryProof } from '../verify/prove-memory.js';
 import type { StateDifference } from '../verify/prove-state.js';
 import type { CliIo, CommonOptions } from './io.js';
@@ -43,6 +44,14 @@ function differencesOf({ stage, kernel }: Proof): Difference[] {
   ];
 }
 
+/** Differences of either ELF file's headers, with the file that they stand in. */
+function headerDifferences({ stage, kernel }: Proof): (HeaderDifference & { readonly elf: 'stage' | 'kernel' })[] {
+  return [
+    ...(stage?.headers.differences ?? []).map((difference) => ({ elf: 'stage' as const, ...difference })),
+    ...(kernel?.headers.differences ?? []).map((difference) => ({ elf: 'kernel' as const, ...difference })),
+  ];
+}
+
 function proofJson(proof: Proof): Record<string, unknown> {
   const { stage, kernel } = proof;
   const memories = [stage?.memory, kernel?.memory].filter((memory) => memory !== undefined);
@@ -53,7 +62,9 @@ function proofJson(proof: Proof): Record<string, unknown> {
     ranges_compared: memories.reduce((sum, { ranges }) => sum + ranges.length, 0),
     bytes_compared: memories.reduce((sum, { bytesCompared }) => sum + bytesCompared, 0),
     differences: differencesOf(proof),
-    stage_elf: stage === null ? null : { entry: stage.entry, ...memoryJson(stage.memory) },
+    headers: headerDifferences(proof),
+    stage_elf:
+      stage === null ? null : { entry: stage.entry, header_checks: stage.headers.checks, ...memoryJson(stage.memory) },
     kernel:
       kernel === null
         ? null
@@ -63,6 +74,7 @@ function proofJson(proof: Proof): Record<string, unknown> {
             base: kernel.base,
             physical_delta: Number(kernel.move.physicalDelta),
             virtual_delta: Number(kernel.move.virtualDelta),
+            header_checks: kernel.headers.checks,
             ...memoryJson(kernel.memory),
             cpu: kernel.cpu,
             zero_page: kernel.zeroPage,
@@ -97,14 +109,38 @@ function memoryLines(title: string, { ranges, explained, bytesCompared }: Memory
   ];
 }
 
+function headerLines(title: string, { checks }: HeaderProof): string[] {
+  if (checks.length === 0) return [];
+  const kinds = [...new Set(checks.map(({ evidence }) => evidence))];
+  return [
+    `program headers of ${title}, held against`,
+    ...kinds.map((kind) => {
+      const fields = checks.filter(({ evidence }) => evidence === kind);
+      const names = [...new Set(fields.map(({ field }) => field))].map((name) => {
+        const segments = fields.filter(({ field, segment }) => field === name && segment !== null);
+        return segments.length === 0 ? name : `${name} (${segments.map(({ segment }) => segment).join(', ')})`;
+      });
+      return `  ${kind ?? 'nothing else'}: ${names.join(', ')}`;
+    }),
+  ];
+}
+
+const valueText = (value: bigint | string): string => (typeof value === 'bigint' ? hex(value) : value);
+
 function textOf(proof: Proof, io: CliIo): string {
   const { stage, kernel } = proof;
   const lines = [
-    ...(stage === null ? [] : memoryLines('stage ELF, when setup enters it', stage.memory)),
+    ...(stage === null
+      ? []
+      : [
+          ...memoryLines('stage ELF, when setup enters it', stage.memory),
+          ...headerLines('the stage ELF', stage.headers),
+        ]),
     ...(kernel === null
       ? []
       : [
           ...memoryLines('kernel, when the decompressor enters it', kernel.memory),
+          ...headerLines('the kernel', kernel.headers),
           `entered at ${hex(kernel.entry.found)}; moved by ${kernel.move.physicalDelta} (physical) and ${kernel.move.virtualDelta} (virtual) bytes`,
           ...stateLines('CPU', kernel.cpu),
           ...(kernel.zeroPage === null ? [] : stateLines('zero page', kernel.zeroPage)),
@@ -113,6 +149,12 @@ function textOf(proof: Proof, io: CliIo): string {
       io.paint(
         'red',
         `DIFFERS ${hex(address)} ${length} bytes (${what}): promised ${hexBytes(expected)}, found ${hexBytes(found)}`,
+      ),
+    ),
+    ...headerDifferences(proof).map(({ elf, segment, field, expected, found, evidence }) =>
+      io.paint(
+        'red',
+        `DIFFERS program header${segment === null ? 's' : ` ${segment}`} of the ${elf}, ${field}: expected ${valueText(expected)} (${evidence}), found ${valueText(found)}`,
       ),
     ),
     isProved(proof)

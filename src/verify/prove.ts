@@ -6,9 +6,11 @@ import { isElf } from '../elf/read-elf.js';
 import type { KernelMove } from '../kernel/relocate.js';
 import { readVmlinux } from '../kernel/read-vmlinux.js';
 import type { Vmlinux } from '../kernel/vmlinux.js';
+import { type HeaderProof, NO_HEADERS } from './prove-headers.js';
+import { proveKernelHeaders } from './prove-kernel-headers.js';
 import { type MemoryProof, proveMemory } from './prove-memory.js';
 import { elfPromise, type PayloadPromise, type PossibleEntry, rawPromise, type ReadMemory } from './prove-payload.js';
-import { stageRanges } from './prove-stage.js';
+import { proveStageHeaders, stageRanges } from './prove-stage.js';
 import { compareCpu, compareZeroPage, type FoundCpu, type StateDifference } from './prove-state.js';
 
 /** What the decompressor yields, as the thing to be proved. */
@@ -28,6 +30,7 @@ export function proofSubject(image: BootImage, raw: Uint8Array): ProofSubject {
 
 /** Setup's jump to the protected-mode part, of an image whose protected-mode part is an ELF file. */
 export interface StageProof {
+  readonly headers: HeaderProof;
   readonly memory: MemoryProof;
   readonly entry: { readonly expected: bigint; readonly found: bigint };
 }
@@ -35,6 +38,8 @@ export interface StageProof {
 /** The decompressor's jump to the kernel. */
 export interface KernelProof {
   readonly kind: 'elf' | 'raw';
+  /** Empty for a raw binary. */
+  readonly headers: HeaderProof;
   readonly memory: MemoryProof;
   /** Where control came to the kernel, and where the headers say. */
   readonly entry: { readonly expected: bigint; readonly found: bigint };
@@ -62,19 +67,23 @@ export function isProved({ stage, kernel, failure }: Proof): boolean {
   if (failure !== null || kernel === null) return false;
   const states = [...kernel.cpu, ...(kernel.zeroPage ?? [])];
   return (
-    (stage === null || (stage.memory.differences.length === 0 && stage.entry.expected === stage.entry.found)) &&
-    kernel.memory.differences.length === 0 &&
-    kernel.entry.expected === kernel.entry.found &&
-    states.every(({ reason }) => reason !== null)
+    [stage, kernel].every(
+      (part) =>
+        part === null ||
+        (part.headers.differences.length === 0 &&
+          part.memory.differences.length === 0 &&
+          part.entry.expected === part.entry.found),
+    ) && states.every(({ reason }) => reason !== null)
   );
 }
 
 /** Holds memory against a stage ELF's program headers; null if the image has none. */
-export function proveStage({ image }: ProofSubject, address: bigint, read: ReadMemory): StageProof | null {
+export function proveStage({ image, vmlinux }: ProofSubject, address: bigint, read: ReadMemory): StageProof | null {
   if (image.stageElf === null) return null;
   const entry = image.stageElf.elf.header.e_entry;
   const move = BigInt(image.setup?.values.code32_start ?? 0) - entry;
   return {
+    headers: proveStageHeaders(image, image.stageElf, vmlinux),
     memory: proveMemory(stageRanges(image.stageElf, move), read, { output: 0n, raw: new Uint8Array(0), end: 0n }),
     entry: { expected: entry + move, found: address },
   };
@@ -106,6 +115,7 @@ export function proveKernel(
   const bootParams = cpu.registers['rsi'] ?? 0n;
   return {
     kind: promise.kind,
+    headers: vmlinux === null ? NO_HEADERS : proveKernelHeaders(image, vmlinux),
     memory,
     entry: { expected, found: entry.address },
     base: entry.base,
