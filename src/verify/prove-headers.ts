@@ -3,6 +3,7 @@
  * the decompressor obeys p_offset and p_paddr, and reads neither p_vaddr nor p_memsz.
  */
 import { BootImageError } from '../bytes/error.js';
+import { isPowerOfTwo } from '../bytes/numbers.js';
 import { PT_LOAD, PT_NOTE, SHF_ALLOC, SHT_NOBITS, SHT_NOTE } from '../elf/definitions.js';
 import type { ElfFile, ProgramHeader, SectionHeader } from '../elf/elf-file.js';
 import { iterateNotes } from '../elf/notes.js';
@@ -15,6 +16,7 @@ export const EVIDENCE = {
   relocations: 'relocation table',
   setup: 'setup header',
   run: 'paging is off when setup enters it',
+  entry: 'control comes there',
   segments: 'the other program headers',
   notes: 'the notes',
 } as const;
@@ -114,9 +116,9 @@ function sectionsBySegment(elf: ElfFile, loads: readonly IndexedHeader[]): Map<n
       ({ p_offset, p_filesz }) => hasBytes(section) && sh_offset >= p_offset && sh_offset < p_offset + p_filesz,
     );
     const inMemory = loads.filter(({ p_vaddr, p_memsz }) => sh_addr >= p_vaddr && sh_addr < p_vaddr + p_memsz);
-    // What lies in none follows the section before it: linkers keep the order.
+    // What lies in none is with the section before it: linkers keep the order.
     const home: IndexedHeader | undefined =
-      inFile.find((load) => inMemory.includes(load)) ?? inFile[0] ?? inMemory[0] ?? last;
+      inFile.find((load) => inMemory.includes(load)) ?? inFile[0] ?? inMemory[0] ?? last ?? loads[0];
     if (home === undefined) continue;
     last = home;
     homes.set(home.index, [...(homes.get(home.index) ?? []), section]);
@@ -176,6 +178,10 @@ export function compareNotes(elf: ElfFile, map: bigint, comparison: HeaderCompar
     ({ sh_type, sh_flags, sh_size }) => sh_type === SHT_NOTE && (sh_flags & SHF_ALLOC) !== 0n && sh_size > 0n,
   );
   const loads = headersOf(elf, PT_LOAD);
+  if (sections.length > 0) {
+    const present = elf.programHeaders.some(({ p_type }) => p_type === PT_NOTE);
+    comparison.require(null, 'p_type', present, 'a PT_NOTE', 'none', EVIDENCE.sections);
+  }
   for (const header of headersOf(elf, PT_NOTE)) {
     const { index, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz } = header;
     const unloaded = isUnloaded(elf, header);
@@ -205,10 +211,11 @@ export function compareNotes(elf: ElfFile, map: bigint, comparison: HeaderCompar
   }
 }
 
-/** The gABI's promise: loaders map pages of the file. */
+/** As the gABI has it for loaders that map pages of the file. */
 export function compareAlignment(elf: ElfFile, comparison: HeaderComparison): void {
-  for (const { index, p_align, p_vaddr, p_offset } of headersOf(elf, PT_LOAD)) {
-    const congruent = p_align <= 1n || (p_vaddr - p_offset) % p_align === 0n;
-    comparison.require(index, 'p_align', congruent, 'a divisor of p_vaddr - p_offset', p_align, EVIDENCE.segments);
+  for (const { index, p_align, p_vaddr, p_offset } of [...headersOf(elf, PT_LOAD), ...headersOf(elf, PT_NOTE)]) {
+    const right = p_align === 0n || (isPowerOfTwo(p_align) && (p_vaddr - p_offset) % p_align === 0n);
+    const expected = 'a power of two that divides p_vaddr - p_offset';
+    comparison.require(index, 'p_align', right, expected, p_align, EVIDENCE.segments);
   }
 }

@@ -96,6 +96,21 @@ function compareRelocations(
   }
 }
 
+/** A segment with virtual addresses of its own still lies in line with the others in physical memory. */
+function compareApart(vmlinux: Vmlinux, loads: readonly Mapped[], comparison: HeaderComparison): void {
+  loads.forEach(({ index, apart, vaddr, p_paddr, p_memsz }, at) => {
+    if (!apart) return;
+    const [before, after] = [loads[at - 1], loads[at + 1]];
+    const section = vmlinux.elf.sectionHeaders.find((s) => s.sh_addr === vaddr && s.sh_size > 0n);
+    const inLine =
+      (before === undefined || before.p_paddr + before.p_memsz <= p_paddr) &&
+      (after === undefined || p_paddr + p_memsz <= after.p_paddr) &&
+      (section === undefined || section.sh_addralign <= 1n || p_paddr % section.sh_addralign === 0n);
+    const expected = 'aligned, between the segments before and after';
+    comparison.require(index, 'p_paddr', inLine, expected, p_paddr, EVIDENCE.segments);
+  });
+}
+
 export function proveKernelHeaders(image: BootImage, vmlinux: Vmlinux): HeaderProof {
   const { elf } = vmlinux;
   const comparison = new HeaderComparison();
@@ -113,6 +128,7 @@ export function proveKernelHeaders(image: BootImage, vmlinux: Vmlinux): HeaderPr
       comparison.compare(index, 'p_vaddr', BigInt.asUintN(vmlinux.bits, p_paddr + map), p_vaddr, EVIDENCE.mapping);
     }
   }
+  compareApart(vmlinux, loads, comparison);
   compareRelocations(vmlinux, loads, map, comparison);
   // The kernel's build makes init_size no smaller than the kernel with its bss.
   const initSize = BigInt(image.setup?.values.init_size ?? 0);

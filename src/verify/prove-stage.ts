@@ -4,7 +4,7 @@
  */
 import { BootImageError } from '../bytes/error.js';
 import { hexBytes } from '../bytes/numbers.js';
-import { PT_LOAD, PT_NOTE } from '../elf/definitions.js';
+import { PF_X, PT_LOAD, PT_NOTE } from '../elf/definitions.js';
 import type { ElfFile } from '../elf/elf-file.js';
 import { type ElfNote, iterateNotes } from '../elf/notes.js';
 import { segmentView } from '../elf/read-elf.js';
@@ -73,6 +73,15 @@ function notesIn(elf: ElfFile, header: Parameters<typeof segmentView>[1]): ElfNo
   }
 }
 
+/** Not so for kernels: Linux 7.2 is entered in a segment of flags rw-. */
+function compareEntry(elf: ElfFile, comparison: HeaderComparison): void {
+  const { e_entry } = elf.header;
+  for (const { index, p_paddr, p_filesz, p_flags } of headersOf(elf, PT_LOAD)) {
+    if (e_entry < p_paddr || e_entry >= p_paddr + p_filesz) continue;
+    comparison.require(index, 'p_flags', (p_flags & PF_X) !== 0, 'PF_X', BigInt(p_flags), EVIDENCE.entry);
+  }
+}
+
 export function proveStageHeaders(image: BootImage, { elf }: StageElf, vmlinux: Vmlinux | null): HeaderProof {
   const comparison = new HeaderComparison();
   const loads = headersOf(elf, PT_LOAD);
@@ -91,5 +100,6 @@ export function proveStageHeaders(image: BootImage, { elf }: StageElf, vmlinux: 
   }
   compareNotes(elf, 0n, comparison);
   compareAlignment(elf, comparison);
+  compareEntry(elf, comparison);
   return comparison.result(elf);
 }

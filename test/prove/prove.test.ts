@@ -23,8 +23,10 @@ function complaints(proof: Proof): string[] {
   const { stage, kernel, failure } = proof;
   const memory = [...(stage?.memory.differences ?? []), ...(kernel?.memory.differences ?? [])];
   const states = [...(kernel?.cpu ?? []), ...(kernel?.zeroPage ?? [])].filter(({ reason }) => reason === null);
+  const headers = [...(stage?.headers.differences ?? []), ...(kernel?.headers.differences ?? [])];
   return [
     ...(failure === null ? [] : [failure]),
+    ...headers.map(({ segment, field, evidence }) => `segment ${String(segment)}: ${field}, says ${evidence}`),
     ...memory.map(({ what, address, length }) => `${what}: ${String(length)} bytes at 0x${address.toString(16)}`),
     ...states.map(({ name, expected, found }) => `${name}: ${found} instead of ${expected}`),
   ];
