@@ -201,7 +201,13 @@ export function compareNotes(elf: ElfFile, map: bigint, comparison: HeaderCompar
       comparison.require(index, 'p_offset', home !== undefined, 'inside a PT_LOAD', p_offset, EVIDENCE.segments);
       if (home !== undefined) {
         const inside = p_offset - home.p_offset;
-        comparison.compare(index, 'p_vaddr', home.p_vaddr + inside, p_vaddr, EVIDENCE.segments);
+        comparison.compare(
+          index,
+          'p_vaddr',
+          BigInt.asUintN(elf.class, home.p_paddr + map + inside),
+          p_vaddr,
+          EVIDENCE.segments,
+        );
         comparison.compare(index, 'p_paddr', home.p_paddr + inside, p_paddr, EVIDENCE.segments);
       }
     }

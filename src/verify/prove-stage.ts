@@ -85,7 +85,7 @@ function compareEntry(elf: ElfFile, comparison: HeaderComparison): void {
 export function proveStageHeaders(image: BootImage, { elf }: StageElf, vmlinux: Vmlinux | null): HeaderProof {
   const comparison = new HeaderComparison();
   const loads = headersOf(elf, PT_LOAD);
-  comparison.require(null, 'p_type', loads.length > 0, 'a PT_LOAD', 'none', EVIDENCE.run);
+  comparison.require(null, 'p_type', loads.length > 0, 'a PT_LOAD', 'none', EVIDENCE.entry);
   compareSections(elf, comparison);
   compareOwn(image, elf, vmlinux, comparison);
   for (const { index, p_vaddr, p_paddr } of loads) {
