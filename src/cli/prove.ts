@@ -58,6 +58,7 @@ function proofJson(proof: Proof): Record<string, unknown> {
   return {
     proved: isProved(proof),
     failure: proof.failure,
+    last_words: proof.lastWords,
     command_line: proof.commandLine,
     ranges_compared: memories.reduce((sum, { ranges }) => sum + ranges.length, 0),
     bytes_compared: memories.reduce((sum, { bytesCompared }) => sum + bytesCompared, 0),
@@ -160,6 +161,7 @@ function textOf(proof: Proof, io: CliIo): string {
     isProved(proof)
       ? io.paint('green', 'proved: the headers say what the stages do')
       : io.paint('red', `not proved${proof.failure === null ? '' : `: ${proof.failure}`}`),
+    ...(proof.lastWords.length === 0 ? [] : ['the guest said last:', ...proof.lastWords.map((line) => `  ${line}`)]),
   ];
   return `${lines.join('\n')}\n`;
 }
